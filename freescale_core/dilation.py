@@ -1,0 +1,54 @@
+"""Restrained dilated convolution (P §3.2) and the tables of which convolutions it reaches."""
+
+from collections.abc import Iterable
+from math import ceil
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .grammar import Selection
+
+PRESETS = ("FreeScale", "FreeScale + up blocks", "ScaleCrafter", "custom")
+
+
+def dilated_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], factor: float) -> Tensor:
+    """A 3×3 convolution with dilation and padding `factor`; x [B, C, h, w].
+
+    A fractional factor p is ScaleCrafter's: resize by ceil(p)/p, dilate by ceil(p), resize back.
+    """
+    d = ceil(factor)
+    if d == factor:
+        return F.conv2d(x, weight, bias, stride, padding=d, dilation=d)
+    size = [(n - 1) // s + 1 for n, s in zip(x.shape[-2:], stride)]
+    wide = F.interpolate(x, [round(n * d / factor) for n in x.shape[-2:]], mode="bilinear")
+    return F.interpolate(F.conv2d(wide, weight, bias, stride, padding=d, dilation=d), size, mode="bilinear")
+
+
+def dilated_layers(convolutions: Iterable[str], preset: str, selection: Selection) -> list[str]:
+    """Names of the convolutions that a preset dilates, out of `convolutions`: the 3×3 ones of a U-Net.
+
+    Names are ComfyUI's, relative to diffusion_model (`input_blocks.6.0.op`, `middle_block.0.in_layers.2` …). The
+    deepest level is found by walking, so other families (SD1.5, SSD-1B, KOALA) need no table.
+    """
+    layers = [Layer(name) for name in convolutions]
+    if preset == "custom":
+        return [layer.name for layer in layers if selection.contains(layer.section, layer.index)]
+    deepest = max((layer.index for layer in layers if layer.kind == "downsampler"), default=0)
+    first_up = min((layer.index for layer in layers if layer.kind == "upsampler"), default=-1)
+    down = [layer for layer in layers if layer.section == "input" and layer.index >= deepest]
+    middle = [layer for layer in layers if layer.section == "middle"]
+    up = [layer for layer in layers if layer.section == "output" and layer.index <= first_up]
+    up_blocks = [layer for layer in up if layer.kind == "residual"]
+    chosen = {"FreeScale": down + middle, "FreeScale + up blocks": down + middle + up_blocks, "ScaleCrafter": middle + up}[preset]
+    return [layer.name for layer in chosen]
+
+
+class Layer:
+    """A convolution's place in the U-Net, read from its name."""
+
+    def __init__(self, name: str):
+        self.name = name
+        first, index, *rest = name.split(".")
+        self.section = first.removesuffix("_blocks").removesuffix("_block")
+        self.index = 0 if self.section == "middle" else int(index)
+        self.kind = {"op": "downsampler", "conv": "upsampler"}.get(rest[-1], "residual")

@@ -1,0 +1,36 @@
+"""The cascade's schedule (P §3.1): where a stage restarts and how strongly each step is held to its reference."""
+
+from math import pi
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TIMESTEPS = 1000
+
+
+def timestep(sigma: float, table: np.ndarray) -> float:
+    """Training timestep of a noise level, interpolated in log σ over the model's ascending σ table."""
+    if sigma <= 0:
+        return 0.0
+    return float(np.interp(np.log(sigma), np.log(table), np.arange(len(table)))) * TIMESTEPS / len(table)
+
+
+def stage_sigmas(sigmas: Tensor, table: np.ndarray, denoise: float) -> Tensor:
+    """The tail of a full schedule that a stage runs: from its first point with t(σ) ≤ 1000·denoise + ½.
+
+    Never stretched: 50 ddim_uniform steps at denoise 0.7 leave the 35 that start at t = 681. Empty only if no point
+    qualifies but the final 0.
+    """
+    late_enough = [timestep(float(sigma), table) <= TIMESTEPS * denoise + 0.5 for sigma in sigmas]
+    return sigmas[late_enough.index(True) :] if any(late_enough) else sigmas[-1:]
+
+
+def blend_coefficient(t: float, detail: float | Tensor) -> float | Tensor:
+    """c = [½ (1 + cos(π (1000 − t)/1000))]^α: 1 at pure noise, 0 at the end; a larger α = `detail` lets go sooner."""
+    return (0.5 * (1 + np.cos(pi * (TIMESTEPS - t) / TIMESTEPS))) ** detail
+
+
+def blend(x: Tensor, reference: Tensor, noise: Tensor, sigma: float | Tensor, c: float | Tensor) -> Tensor:
+    """(1 − c) x + c (z + σ ε): the state [B, C, h, w], pulled to the forward-noised reference (VE form)."""
+    return torch.lerp(x, reference + sigma * noise, c if isinstance(c, Tensor) else float(c))

@@ -1,0 +1,80 @@
+"""What SelfCascadeUpscale expands into: one node per stage, and one that lists the stages' pictures."""
+
+import comfy.samplers
+from comfy_api.latest import io
+
+from .host.cascade import Stage, run_stage
+from .host.progress import announce_stage
+from .types import DetailMap, StagePictures
+
+NAME = "FreeScale Cascade"
+
+COMMON_INPUTS = [
+    io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="Seed of the noise. The same seed gives the same picture, bit for bit."),
+    io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Length of the full schedule. A stage runs its tail: 50 steps at denoise 0.7 are 35 model calls."),
+    io.Float.Input("cfg", default=7.5, min=0.0, max=100.0, step=0.1, tooltip="Guidance: how strictly the prompt is followed. 1 for Turbo and Lightning models."),
+    io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="euler is what the paper uses. uni_pc and sa_solver cannot be blended and are refused."),
+    io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform", tooltip="ddim_uniform is what the paper uses; sgm_uniform for Turbo models."),
+    io.Float.Input("denoise", default=0.7, min=0.0, max=1.0, step=0.01, tooltip="How far back each stage starts: 0.7 of the noise schedule. Larger re-draws more."),
+    io.Float.Input("detail", default=2.0, min=0.0, max=20.0, step=0.05, tooltip="Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is the paper's; 1 or less for 8K."),
+]  # fmt: skip
+
+
+def stage_of(height: int, width: int, settings: dict) -> Stage:
+    """A stage from the cascade's widget values."""
+    return Stage(height=height, width=width, **settings)
+
+
+class FreeScaleCascadeStage(io.ComfyNode):
+    """One stage. Not meant to be wired by hand: its inputs are checked by the cascade that makes it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FreeScaleCascadeStage",
+            display_name="FreeScale Cascade Stage (internal)",
+            category="FreeScale/internal",
+            description="One stage of a FreeScale Cascade. Use FreeScale Cascade instead.",
+            inputs=[
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.Vae.Input("vae"),
+                io.Latent.Input("latent_image", optional=True),
+                io.Image.Input("image", optional=True),
+                StagePictures.Input("pictures", optional=True),
+                io.Int.Input("height", min=8, max=16384),
+                io.Int.Input("width", min=8, max=16384),
+                *COMMON_INPUTS,
+                DetailMap.Input("detail_map", optional=True),
+                io.Combo.Input("resize_in", options=["pixels", "latent"]),
+                io.Combo.Input("vae_tiling", options=["auto", "always", "never"]),
+            ],
+            outputs=[io.Image.Output("picture"), io.Latent.Output("latent"), StagePictures.Output("all_pictures")],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+        )
+
+    @classmethod
+    def execute(cls, model, positive, negative, vae, height, width, latent_image=None, image=None, pictures=(), **settings) -> io.NodeOutput:
+        announce_stage(cls.hidden, width, height)
+        picture, latent = run_stage(NAME, model, positive, negative, vae, stage_of(height, width, settings), latent_image, image)
+        return io.NodeOutput(picture, latent, (*pictures, picture))
+
+
+class FreeScaleStagePictures(io.ComfyNode):
+    """Hands the stages' pictures out as a list: only a node of the sub-graph can."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FreeScaleStagePictures",
+            display_name="FreeScale Stage Pictures (internal)",
+            category="FreeScale/internal",
+            description="The pictures of a FreeScale Cascade's stages. Use FreeScale Cascade instead.",
+            inputs=[StagePictures.Input("pictures")],
+            outputs=[io.Image.Output("stages", is_output_list=True)],
+        )
+
+    @classmethod
+    def execute(cls, pictures) -> io.NodeOutput:
+        return io.NodeOutput(list(pictures))

@@ -1,0 +1,134 @@
+"""Scale Fusion on a MODEL.
+
+Nothing is installed but one wrapper around the U-Net's call. While a call is enlarged and inside the sigma range, the
+wrapper hands the U-Net a copy of its options in which every chosen self-attention is replaced; the replacement runs on
+top of whatever was there. Outside of that the call is the host's own.
+"""
+
+import hashlib
+import logging
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+
+from ...freescale_core.attention import fold_feature_blur, scale_fusion
+from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
+from ...freescale_core.grammar import Selection
+from .model import attention_layers, picture_enlargement
+
+KEY = "freescale_scale_fusion"
+
+
+@dataclass(frozen=True)
+class ScaleFusion:
+    """The settings of one ScaleFusionAttentionPatch."""
+
+    strided: bool
+    blur_features: bool
+    jitter: bool
+    seed: int
+    native_size: int
+    start_percent: float
+    end_percent: float
+    blocks: Selection
+
+
+def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion) -> ModelPatcher:
+    """A clone of `model` whose chosen self-attentions do Scale Fusion whenever the picture is enlarged."""
+    patched = model.clone()
+    enlarged = picture_enlargement(model, settings.native_size)
+    layers = [layer for layer in attention_layers(model) if settings.blocks.contains(*layer[:2])]
+    sampling = model.get_model_object("model_sampling")
+    highest, lowest = (sampling.percent_to_sigma(p) for p in (settings.start_percent, settings.end_percent))
+
+    def around_unet(executor, x, timesteps, context=None, y=None, control=None, transformer_options={}, **kwargs):
+        size = enlarged(*x.shape[-2:])
+        sigma = _sigma(transformer_options)
+        if size and sigma is not None and lowest <= sigma <= highest:
+            draw = (settings.seed, sigma, *x.shape[-2:])
+            transformer_options = _fused_options(transformer_options, layers, partial(_fuse, settings, size, draw), size)
+        return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
+
+    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, around_unet)
+    return patched
+
+
+def _sigma(transformer_options: dict) -> float | None:
+    sigmas = transformer_options.get("sigmas")
+    return None if sigmas is None else float(sigmas.flatten()[0])
+
+
+def _fused_options(options: dict, layers: list, fuse: Callable, size: Enlargement) -> dict:
+    """A copy of the U-Net's options with Scale Fusion in place, chained to the replacements already there."""
+    present = options.get("patches_replace", {}).get("attn1", {})
+    replaced = dict(present)
+    for layer in layers:
+        # A later Scale Fusion takes the place of an earlier one, and both run on what was there before.
+        before = present.get(layer, present.get(layer[:2]))
+        replaced[layer] = _Replacement(fuse, layer, getattr(before, "before", before))
+    patches = options.get("patches", {})
+    fold = partial(_fold, size)
+    return {
+        **options,
+        "patches_replace": {**options.get("patches_replace", {}), "attn1": replaced},
+        # First, because the patches of others expect the batch they know.
+        "patches": {**patches, "attn1_output_patch": [fold, *patches.get("attn1_output_patch", [])]},
+    }
+
+
+class _Replacement:
+    """One layer's attention for the length of one U-Net call."""
+
+    def __init__(self, fuse: Callable, layer: tuple, before: Callable | None):
+        self.fuse, self.layer, self.before = fuse, layer, before
+
+    def __call__(self, q, k, v, extra_options):
+        return self.fuse(self.layer, self._attend(extra_options), q, k, v, extra_options)
+
+    def _attend(self, extra):
+        if self.before is not None:
+            return lambda q, k, v: self.before(q, k, v, extra)
+        return lambda q, k, v: optimized_attention(
+            q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), transformer_options=extra
+        )
+
+
+def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, layer: tuple, attend: Callable, q, k, v, extra):
+    """Scale Fusion of one layer's projected tokens; with the feature blur, [global, fused] stacked on the batch."""
+    grid = tuple(extra["activations_shape"][-2:])
+    if not q.shape[1] == k.shape[1] == grid[0] * grid[1]:
+        _warn_once(f"FreeScale: another node changed the tokens of {layer[:2]} ({q.shape[1]} for a {grid[0]}×{grid[1]} grid); this layer keeps its own attention.")
+        return attend(q, k, v)
+    plan = window_plan(*grid, size.ratio)
+    views = jittered_views(plan, _key(*draw, *layer)) if settings.jitter else fixed_views(plan)
+    strides = size.strides if settings.strided else None
+    overall, fused = scale_fusion(q, k, v, plan, views, size.factor, attend, strides)
+    return torch.cat([overall, fused]) if settings.blur_features else fused
+
+
+def _fold(size: Enlargement, n, extra_options):
+    """After to_out: fold a stacked [global, fused] batch back (SPEC's cheap form of the feature blur)."""
+    if n.shape[0] != 2 * extra_options["activations_shape"][0]:
+        return n
+    return fold_feature_blur(*n.chunk(2), size.factor)
+
+
+def _key(seed: int, sigma: float, h: int, w: int, section: str, block: int, index: int) -> int:
+    """128 bits that name one layer's draw: never the batch or the order of calls, so cond and uncond agree."""
+    text = f"{seed} {struct.pack('<f', sigma).hex()} {h}x{w} {section}.{block}.{index}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        logging.warning(message)

@@ -1,0 +1,115 @@
+"""One cascade stage in ComfyUI: resize, restart, sample under the blend, decode (P §3.1, SPEC §1)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import latent_preview
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from ...freescale_core.schedule import stage_sigmas
+from . import pictures
+from .errors import bad_input
+from .model import LATENT_CELL, picture_enlargement, require_unet, sigma_table
+from .sampling import BlendSampler, require_blendable
+
+LARGEST_ASPECT_ERROR = 0.05  # between a detail map and the picture it is stretched to
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that a stage is asked for, but its model and its picture."""
+
+    height: int
+    width: int
+    seed: int
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+    denoise: float
+    detail: float
+    resize_in: str
+    vae_tiling: str
+    detail_map: torch.Tensor | None = None
+
+
+def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, image: torch.Tensor | None) -> tuple[int, int]:
+    """(height, width) px of a cascade's input, once it is known to suit the model."""
+    require_unet(model, node)
+    channels = model.get_model_object("latent_format").latent_channels
+    if getattr(vae, "latent_channels", channels) != channels:
+        raise bad_input(node, "vae", f"{vae.latent_channels} channels", f"the model's latents have {channels}. Load the VAE that belongs to the checkpoint")
+    if (latent is None) == (image is None):
+        raise bad_input(node, "latent_image, image", "both" if latent else "none", "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge")
+    if image is not None:
+        if not torch.isfinite(image).all():
+            raise bad_input(node, "image", "NaN", "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture")
+        return image.shape[1], image.shape[2]
+    samples = latent["samples"]
+    if samples.ndim != 4 or samples.shape[1] != channels:
+        raise bad_input(node, "latent_image", list(samples.shape), f"the model takes latents of shape [batch, {channels}, height, width]. Use a latent made for this model")
+    if not torch.isfinite(samples).all():
+        raise bad_input(node, "latent_image", "NaN", "the latent has values that are not numbers. Look at the sampler before it, or its VAE precision")
+    return samples.shape[2] * LATENT_CELL, samples.shape[3] * LATENT_CELL
+
+
+def require_plan(node: str, model: ModelPatcher, stage: Stage) -> torch.Tensor:
+    """The stage's sigmas, or an error about the sampler, the schedule or the detail map."""
+    require_blendable(comfy.samplers.sampler_object(stage.sampler_name), node, "sampler_name")
+    if stage.detail_map is not None:
+        require_detail_map(node, stage.detail_map)
+        shape = stage.detail_map.shape
+        if abs(shape[1] * stage.width / (shape[2] * stage.height) - 1) > LARGEST_ASPECT_ERROR:
+            raise bad_input(
+                node, "detail_map", f"{shape[2]}x{shape[1]}",
+                f"its shape differs from the {stage.width}x{stage.height} picture. Paint it on a picture of the same aspect ratio",
+            )  # fmt: skip
+    host = comfy.samplers.KSampler(model, stage.steps, "cpu", stage.sampler_name, stage.scheduler, 1.0, model.model_options)
+    sigmas = stage_sigmas(host.sigmas, sigma_table(model.get_model_object("model_sampling")), stage.denoise)
+    if len(sigmas) < 2:
+        raise bad_input(node, "denoise", stage.denoise, f"no step of the {stage.steps}-step schedule is that late. Raise denoise or steps")
+    return sigmas
+
+
+def require_detail_map(node: str, detail_map: torch.Tensor) -> None:
+    """Refuse what is not a map of finite α."""
+    if detail_map.ndim != 3 or not torch.isfinite(detail_map).all():
+        raise bad_input(node, "detail_map", list(detail_map.shape), "it must hold one finite number per pixel. Make it with FreeScale Region Detail")
+
+
+def run_stage(
+    node: str, model: ModelPatcher, positive: list, negative: list, vae: Any, stage: Stage, latent: dict | None, image: torch.Tensor | None
+) -> tuple[torch.Tensor, dict]:
+    """The enlarged picture [B, H, W, 3] and its LATENT; `latent` or `image` is the picture before."""
+    sigmas = require_plan(node, model, stage)
+    reference = _reference(vae, stage, latent, image)
+    carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}
+    noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
+    sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
+    size = picture_enlargement(model, 0)(stage.height // LATENT_CELL, stage.width // LATENT_CELL)
+    positive, negative = (_pin_size(conditioning, size.native) if size else conditioning for conditioning in (positive, negative))
+    callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
+    samples = comfy.sample.sample_custom(
+        model, noise, stage.cfg, sampler, sigmas, positive, negative, reference,
+        noise_mask=carried.get("noise_mask"), callback=callback, seed=stage.seed,
+    )  # fmt: skip
+    return pictures.decode(vae, samples, stage.vae_tiling), {**carried, "samples": samples}
+
+
+def _reference(vae: Any, stage: Stage, latent: dict | None, image: torch.Tensor | None) -> torch.Tensor:
+    """z: the picture before, at this stage's size, as a latent."""
+    if stage.resize_in == "latent":
+        samples = latent["samples"] if latent else pictures.encode(vae, image[..., :3], stage.vae_tiling)
+        return pictures.resize_latent(samples, stage.height, stage.width)
+    if image is None:
+        image = pictures.decode(vae, latent["samples"], stage.vae_tiling)
+    return pictures.encode(vae, pictures.resize_image(image, stage.height, stage.width), stage.vae_tiling)
+
+
+def _pin_size(conditioning: list, native: tuple[int, int]) -> list:
+    """SDXL's size conditioning at the native picture, where the prompt does not set it: ComfyUI would take the target's."""
+    height, width = native
+    return [[tokens, {"width": width, "height": height, **values}] for tokens, values in conditioning]

@@ -1,0 +1,41 @@
+"""Pictures and latents: decode, resize and encode the way a cascade stage does (SPEC §1.1)."""
+
+import comfy.model_management
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+TILE, OVERLAP = 64, 16  # latent cells
+CELL = 8  # px
+
+
+def decode(vae, samples: torch.Tensor, tiling: str) -> torch.Tensor:
+    """Latent [B, 4, h, w] → picture [B, H, W, 3]; `tiling` is auto, always or never."""
+    if _tiled(tiling, vae.memory_used_decode, vae, samples):
+        return vae.decode_tiled(samples, tile_x=TILE, tile_y=TILE, overlap=OVERLAP)
+    return vae.decode(samples)
+
+
+def encode(vae, image: torch.Tensor, tiling: str) -> torch.Tensor:
+    """Picture [B, H, W, 3] → latent [B, 4, h, w]."""
+    if _tiled(tiling, vae.memory_used_encode, vae, rearrange(image, "b h w c -> b c h w")):
+        return vae.encode_tiled(image, tile_x=TILE * CELL, tile_y=TILE * CELL, overlap=OVERLAP * CELL)
+    return vae.encode(image)
+
+
+def _tiled(tiling: str, memory_used, vae, x: torch.Tensor) -> bool:
+    """Auto tiles what one picture could not fit in the device; ComfyUI itself tiles what does not fit at the moment."""
+    if tiling != "auto":
+        return tiling == "always"
+    return memory_used((1, *x.shape[1:]), vae.vae_dtype) > comfy.model_management.get_total_memory(vae.device)
+
+
+def resize_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Bicubic, without antialiasing and without clamping: [B, H, W, 3]."""
+    x = rearrange(image[..., :3], "b h w c -> b c h w")
+    return rearrange(F.interpolate(x, (height, width), mode="bicubic"), "b c h w -> b h w c")
+
+
+def resize_latent(samples: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Bicubic in latent space, to a picture size in px (the paper's ablation for images, its choice for video)."""
+    return F.interpolate(samples, (height // CELL, width // CELL), mode="bicubic")

@@ -1,0 +1,127 @@
+"""The blend inside ComfyUI's samplers: each outer step starts from a state pulled towards the noised reference."""
+
+import inspect
+from collections.abc import Callable
+
+import comfy.samplers
+import torch
+from comfy.k_diffusion import sampling as k_diffusion
+from tqdm.auto import trange
+
+from ...freescale_core.detail import resize_map
+from ...freescale_core.schedule import blend, blend_coefficient, timestep
+from .errors import bad_input
+from .model import sigma_table
+
+# Samplers whose steps know nothing of each other: run one interval at a time.
+ONE_STEP = (
+    "euler", "euler_cfg_pp", "euler_ancestral", "euler_ancestral_cfg_pp", "heun", "dpm_2", "dpm_2_ancestral",
+    "dpmpp_2s_ancestral", "dpmpp_2s_ancestral_cfg_pp", "dpmpp_sde", "dpmpp_sde_gpu", "ddpm", "lcm", "seeds_2", "seeds_3",
+)  # fmt: skip
+# Samplers with a history, which call the model once per step: blend the tensor they pass, in place.
+MULTI_STEP = (
+    "lms", "dpmpp_2m", "dpmpp_2m_cfg_pp", "dpmpp_2m_sde", "dpmpp_2m_sde_gpu", "dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu",
+    "dpmpp_3m_sde", "dpmpp_3m_sde_gpu", "ipndm", "ipndm_v", "deis", "res_multistep", "res_multistep_cfg_pp",
+    "res_multistep_ancestral", "res_multistep_ancestral_cfg_pp", "gradient_estimation", "gradient_estimation_cfg_pp", "er_sde",
+)  # fmt: skip
+# Samplers that plan over the whole run; by intervals they work, but differ from the host's even without a blend.
+REPLANNED = ("heunpp2", "dpm_fast", "dpm_adaptive")
+BROWNIAN = {"dpmpp_sde": True, "dpmpp_sde_gpu": False}  # name → whether its noise is drawn on the CPU
+
+Pull = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def require_blendable(sampler: comfy.samplers.KSAMPLER, node: str, name: str) -> None:
+    """Refuse the samplers that no exact blend is defined for."""
+    kind = _kind(sampler)
+    if kind not in ONE_STEP + MULTI_STEP + REPLANNED:
+        raise bad_input(
+            node, name, kind, "the cascade's blend is not defined for this sampler, which scales or plans its state itself. "
+            "Take euler, dpmpp_2m, dpmpp_2m_sde, res_multistep or another of the built-in samplers",
+        )  # fmt: skip
+
+
+def _kind(sampler: comfy.samplers.KSAMPLER) -> str:
+    """The sampler's name, read from its function; a ddim is an euler."""
+    function = getattr(sampler, "sampler_function", None)
+    return getattr(function, "__name__", type(sampler).__name__).removeprefix("sample_").removesuffix("_function")
+
+
+class BlendSampler(comfy.samplers.KSAMPLER):
+    """A SAMPLER that runs `sampler` on a state blended with its own reference before each outer step (SPEC §1.4)."""
+
+    def __init__(self, sampler: comfy.samplers.KSAMPLER, detail: float, detail_map: torch.Tensor | None = None):
+        super().__init__(sampler.sampler_function, sampler.extra_options, sampler.inpaint_options)
+        self.kind = _kind(sampler)
+        self.detail, self.detail_map = detail, detail_map
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
+        """Called by the guider; z is `latent_image`, ε is `noise`."""
+        if latent_image is None or not torch.count_nonzero(noise):
+            raise ValueError(
+                "FreeScale blend: the noise is switched off, so there is no noised reference to hold the picture to. "
+                "Add noise in the sampling node (RandomNoise instead of DisableNoise, add_noise enabled)"
+            )
+        alpha = self.detail
+        if self.detail_map is not None:
+            alpha = resize_map(self.detail_map.to(noise), *noise.shape[-2:])
+            alpha = alpha.repeat(-(-noise.shape[0] // alpha.shape[0]), 1, 1, 1)[: noise.shape[0]]
+        table = sigma_table(model_wrap.inner_model.model_sampling)
+
+        def pull(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            return blend(x, latent_image, noise, sigma, blend_coefficient(timestep(float(sigma), table), alpha))
+
+        run = _by_call if self.kind in MULTI_STEP else _by_interval
+        host = comfy.samplers.KSAMPLER(run(self.sampler_function, self.kind, pull), self.extra_options, self.inpaint_options)
+        return host.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+
+
+def _by_interval(function: Callable, kind: str, pull: Pull) -> Callable:
+    """Run a one-step sampler on [σ_i, σ_i+1] after each blend, with one stream of noise for the whole run."""
+
+    def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
+        options = _whole_run_options(function, kind, x, sigmas, extra_args, options)
+        for i in trange(len(sigmas) - 1, disable=disable):
+            x = pull(x, sigmas[i])
+            numbered = callback and (lambda state, i=i: callback({**state, "i": i}))
+            x = function(model, x, sigmas[i : i + 2], extra_args=dict(extra_args), callback=numbered, disable=True, **options)
+        return x
+
+    return sample
+
+
+def _whole_run_options(function: Callable, kind: str, x, sigmas, extra_args: dict, options: dict) -> dict:
+    """What a sampler derives from all of its sigmas: its noise stream and its churn per step."""
+    options, seed = dict(options), (extra_args or {}).get("seed")
+    if "noise_sampler" in inspect.signature(function).parameters and options.get("noise_sampler") is None:
+        if kind in BROWNIAN:
+            low, high = sigmas[sigmas > 0].min(), sigmas.max()
+            options["noise_sampler"] = k_diffusion.BrownianTreeNoiseSampler(x, low, high, seed=seed, cpu=BROWNIAN[kind])
+        else:
+            options["noise_sampler"] = k_diffusion.default_noise_sampler(x, seed=seed)
+    if options.get("s_churn"):
+        options["s_churn"] = options["s_churn"] / (len(sigmas) - 1)
+    return options
+
+
+def _by_call(function: Callable, kind: str, pull: Pull) -> Callable:
+    """Run a multi-step sampler whole; its history survives because the blend happens on the tensor it owns."""
+
+    def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
+        return function(_BlendedModel(model, pull), x.clone(), sigmas, extra_args=extra_args, callback=callback, disable=disable, **options)
+
+    return sample
+
+
+class _BlendedModel:
+    """The sampler's model; blends the state it is called on before predicting from it."""
+
+    def __init__(self, model, pull: Pull):
+        self._model, self._pull = model, pull
+
+    def __call__(self, x, sigma, **kwargs):
+        x.copy_(self._pull(x, sigma.flatten()[0]))
+        return self._model(x, sigma, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)

@@ -1,0 +1,64 @@
+"""ScaleFusionAttentionPatch: Scale Fusion in every self-attention of later stages."""
+
+from comfy_api.latest import io
+
+from ..freescale_core.grammar import parse_blocks
+from .host.attention import ScaleFusion, with_scale_fusion
+from .host.errors import bad_input
+from .host.model import require_unet
+
+NAME = "FreeScale Scale Fusion"
+
+
+class ScaleFusionAttentionPatch(io.ComfyNode):
+    """SPEC §3."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ScaleFusionAttentionPatch",
+            display_name=NAME,
+            category="FreeScale",
+            description=(
+                "Keeps one big picture one picture: fine detail comes from native-size windows, the layout from the whole. "
+                "Acts only above the model's native size; below it nothing changes."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after."),
+                io.Combo.Input("global_attention", options=["full", "strided"], default="full", tooltip="full: exact. strided: the layout is computed on interleaved sub-grids, much faster from 4K up, slightly different."),
+                io.Combo.Input("blur_axes", options=["hw", "hwd"], default="hw", tooltip="How layout and detail are separated. hw: over the picture, as the paper says. hwd: over the features too, as the authors' current code does."),
+                io.Boolean.Input("jitter", default=True, tooltip="Move the windows a little at every step, so that no seam can build up."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip="Seed of the jitter. The same seed gives the same picture, bit for bit."),
+                io.Int.Input("native_size", default=0, min=0, max=8192, step=64, tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at, e.g. 512 for SDXL Turbo."),
+                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it begins to act: 0 = from the start."),
+                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops acting: 1 = at the end."),
+                io.String.Input("blocks", default="all", tooltip="Which U-Net blocks take part: all, or a list such as down, middle, up, input.4-8, output.0-2."),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL", tooltip="The model with Scale Fusion; wire it to the cascade or to any sampler.")],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, blocks: str) -> bool | str:
+        """Refuse a mistyped block list when Queue is pressed."""
+        try:
+            parse_blocks(blocks)
+        except ValueError as error:
+            return str(bad_input(NAME, "blocks", blocks, str(error)))
+        return True
+
+    @classmethod
+    def execute(cls, model, global_attention, blur_axes, jitter, seed, native_size, start_percent, end_percent, blocks) -> io.NodeOutput:
+        require_unet(model, NAME)
+        if start_percent > end_percent:
+            raise bad_input(NAME, "start_percent", start_percent, f"it is after end_percent = {end_percent}, so nothing would happen. Make it smaller")
+        settings = ScaleFusion(
+            strided=global_attention == "strided",
+            blur_features=blur_axes == "hwd",
+            jitter=jitter,
+            seed=seed,
+            native_size=native_size,
+            start_percent=start_percent,
+            end_percent=end_percent,
+            blocks=parse_blocks(blocks),
+        )
+        return io.NodeOutput(with_scale_fusion(model, settings))
