@@ -62,7 +62,7 @@ class FreeScaleCascadeStage(io.ComfyNode):
 
 
 class FreeScaleStagePictures(io.ComfyNode):
-    """Hands the stages' pictures out as a list: only a node of the sub-graph can."""
+    """Hands the stages' pictures out as one value, a list: were it declared one, each would take an output of the cascade."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -72,7 +72,7 @@ class FreeScaleStagePictures(io.ComfyNode):
             category="FreeScale/internal",
             description="The pictures of a FreeScale Cascade's stages. Use FreeScale Cascade instead.",
             inputs=[StagePictures.Input("pictures")],
-            outputs=[io.Image.Output("stages", is_output_list=True)],
+            outputs=[io.Image.Output("stages")],
         )
 
     @classmethod

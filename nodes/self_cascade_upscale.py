@@ -48,10 +48,11 @@ class SelfCascadeUpscale(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, stages: str) -> bool | str:
-        """Refuse a mistyped stage list when Queue is pressed."""
+    def validate_inputs(cls, stages: str | None) -> bool | str:
+        """Refuse a mistyped stage list when Queue is pressed; one that comes through a link (None) is read when it runs."""
         try:
-            parse_stages(stages)
+            if stages is not None:
+                parse_stages(stages)
         except ValueError as error:
             return str(bad_input(NAME, "stages", stages, str(error)))
         return True

@@ -68,9 +68,11 @@ def random_view(rng: np.random.Generator, framing: str) -> View:
     if framing == "close-up":
         width = float(np.exp(rng.uniform(np.log(0.3), np.log(3.0))))
         return View(rng.uniform(-1.1, 1.1), rng.uniform(-1.8, 1.15), width)
-    width = float(np.exp(rng.uniform(np.log(0.4), np.log(3.5))))
+    width = float(np.exp(rng.uniform(np.log(0.4), np.log(4.0))))
     side = -1 if rng.random() < 0.5 else 1
-    return View(side * (1.3 + width / 2 + rng.uniform(0, 1.5)), rng.uniform(-2.5, 2.5), width)
+    beside = View(side * (1.4 + width / 2 + rng.uniform(0, 1.5)), rng.uniform(-2.5, 3.5), width)
+    below = View(rng.uniform(-3, 3), rng.uniform(1.4, 4.0) + width / 2, width)
+    return beside if rng.random() < 0.5 else below
 
 
 def render(scene: Scene, view: View, width: int, height: int | None = None) -> Image.Image:

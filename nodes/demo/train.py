@@ -23,7 +23,7 @@ from scenes import random_scene, random_view, render
 
 LATENT_SCALE = 0.13025  # SDXL's: the VAE's raw latents get the standard deviation 1 / LATENT_SCALE
 CAPTIONS = 3  # different captions per picture
-FRAMING_SHARE = (0.5, 0.38, 0.12)
+FRAMING_SHARE = (0.45, 0.3, 0.25)
 
 
 def draw(seed: int, index: int) -> tuple[np.ndarray, bool, float, str]:
@@ -35,13 +35,13 @@ def draw(seed: int, index: int) -> tuple[np.ndarray, bool, float, str]:
 
 
 def caption(rng: np.random.Generator, hat: bool, hue: float, framing: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Conditions as a careless captioner gives them: often incomplete, sometimes 'portrait' for a crop of one."""
+    """Conditions as a careless captioner gives them: often incomplete, seldom 'portrait' for a crop of one."""
     if rng.random() < 0.1:
         return encode_conditions(None, None, None)
     if framing == "portrait":
         framing = framing if rng.random() < 0.8 else None
     else:
-        framing = rng.choice([None, framing, "portrait"], p=[0.55, 0.35, 0.1])
+        framing = rng.choice([None, framing, "portrait"], p=[0.6, 0.37, 0.03])
     return encode_conditions(hat if rng.random() < 0.9 else None, hue if rng.random() < 0.9 else None, framing)
 
 
@@ -78,6 +78,10 @@ class Trainer:
         self.average = {k: v.detach().clone() for k, v in module.state_dict().items()}
         self.losses: list[float] = []
         self.running = torch.zeros(2, device=self.device)
+
+    def summary(self) -> dict:
+        """What is recorded of a training run."""
+        return {"steps": self.count, "minutes": round((time.time() - self.began) / 60, 1), "loss": round((self.losses or [0])[-1], 5)}
 
     def progress(self) -> float:
         """How much of the training is done, 0 … 1."""
@@ -180,7 +184,7 @@ def train_unet(unet, latents, captions, args: argparse.Namespace, save, device: 
             out = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context=tokens[said], y=y, transformer_options={})
         return F.mse_loss(out.float(), noise)
 
-    trainer = Trainer(unet, 1e-3, args.unet_steps, args.unet_minutes)
+    trainer = Trainer(unet, args.unet_rate, args.unet_steps, args.unet_minutes)
     trainer.run(loss, save, graph=device.type == "cuda")
     return trainer
 
@@ -205,6 +209,7 @@ def main() -> None:
     parser.add_argument("--unet-steps", type=int, default=4_000)
     parser.add_argument("--unet-minutes", type=float, default=0, help="stop the U-Net's training after this long")
     parser.add_argument("--unet-batch", type=int, default=16)
+    parser.add_argument("--unet-rate", type=float, default=1e-3, help="the U-Net's highest learning rate")
     parser.add_argument("--resume", type=Path, help="weights to go on from: the VAE is kept, the U-Net trained further")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     args = parser.parse_args()
@@ -233,7 +238,7 @@ def main() -> None:
     vae.vae_scale.data.fill_(LATENT_SCALE)
     unet = UNetModel(**UNET, dtype=torch.float32, device=device)
     print(f"parameters: VAE {sum(p.numel() for p in vae.parameters()):,}, U-Net {sum(p.numel() for p in unet.parameters()):,}")
-    record: dict = {"seed": args.seed, "scenes": args.scenes}
+    record: dict = {"unet": []}
     initialise(vae)
     initialise(unet)
     if args.resume:
@@ -241,17 +246,17 @@ def main() -> None:
         for prefix, module in (("vae.", vae), ("unet.", unet)):
             module.load_state_dict({k[len(prefix) :]: v.float() for k, v in weights.items() if k.startswith(prefix)})
         vae.eval().requires_grad_(False)
-        record |= {k: v for k, v in json.loads(args.resume.with_suffix(".json").read_text()).items() if k.startswith("vae_")}
+        record |= json.loads(args.resume.with_suffix(".json").read_text())
     else:
         trainer = train_vae(vae, pictures, args.vae_steps, args.vae_batch, device)
-        record |= {"vae_steps": trainer.count, "vae_batch": args.vae_batch, "vae_loss": trainer.losses[-1:]}
+        record["vae"] = trainer.summary() | {"batch": args.vae_batch, "scenes": args.scenes, "seed": args.seed}
 
     latents = torch.cat([encode(vae, p, device) for p in pictures.split(256)] + [encode(vae, p.flip(3), device) for p in pictures.split(256)])
     record["latent_rgb"] = rgb_factors(latents[: min(2000, args.scenes)], pictures[:2000]).round(4).tolist()
     keep = lambda state: save({"vae": vae.state_dict(), "unet": state}, record, args.out)  # noqa: E731
     keep(unet.state_dict())  # a run cut short can go on from here
     trainer = train_unet(unet, latents, captions, args, keep, device)
-    record |= {"unet_steps": trainer.count, "unet_batch": args.unet_batch, "unet_loss": trainer.losses[-1:], "unet_minutes": round((time.time() - trainer.began) / 60, 1)}
+    record["unet"].append(trainer.summary() | {"batch": args.unet_batch, "scenes": args.scenes, "seed": args.seed})
     keep(unet.state_dict())
     print(json.dumps(record, indent=1))
 

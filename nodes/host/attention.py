@@ -114,7 +114,8 @@ def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, layer: tuple, a
 
 def _fold(size: Enlargement, n, extra_options):
     """After to_out: fold a stacked [global, fused] batch back (SPEC's cheap form of the feature blur)."""
-    if n.shape[0] != 2 * extra_options["activations_shape"][0]:
+    batch, _, h, w = extra_options["activations_shape"]
+    if tuple(n.shape[:2]) != (2 * batch, h * w):  # not ours: a layer left alone, perhaps in tiles of its own
         return n
     return fold_feature_blur(*n.chunk(2), size.factor)
 

@@ -44,7 +44,8 @@ def require_blendable(sampler: comfy.samplers.KSAMPLER, node: str, name: str) ->
 def _kind(sampler: comfy.samplers.KSAMPLER) -> str:
     """The sampler's name, read from its function; a ddim is an euler."""
     function = getattr(sampler, "sampler_function", None)
-    return getattr(function, "__name__", type(sampler).__name__).removeprefix("sample_").removesuffix("_function")
+    name = getattr(function, "__name__", type(sampler).__name__).removeprefix("sample_").removesuffix("_function")
+    return name.replace("unipc", "uni_pc")  # the only ones whose function is spelt differently
 
 
 class BlendSampler(comfy.samplers.KSAMPLER):
