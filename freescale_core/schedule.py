@@ -10,10 +10,14 @@ TIMESTEPS = 1000
 
 
 def timestep(sigma: float, table: np.ndarray) -> float:
-    """Training timestep of a noise level, interpolated in log σ over the model's ascending σ table."""
+    """Training timestep 0 … 999 of a noise level, interpolated in log σ over the model's ascending σ table.
+
+    A distilled model's shorter table holds every n-th timestep, the last one being 999.
+    """
     if sigma <= 0:
         return 0.0
-    return float(np.interp(np.log(sigma), np.log(table), np.arange(len(table)))) * TIMESTEPS / len(table)
+    entry = float(np.interp(np.log(sigma), np.log(table), np.arange(len(table))))
+    return (entry + 1) * TIMESTEPS / len(table) - 1
 
 
 def stage_sigmas(sigmas: Tensor, table: np.ndarray, denoise: float) -> Tensor:

@@ -10,7 +10,7 @@ NAME = "FreeScale Blend Sampler"
 
 
 class FreeScaleBlendSampler(io.ComfyNode):
-    """SPEC §1.4."""
+    """A SAMPLER that blends (FreeScale, section 3.1)."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

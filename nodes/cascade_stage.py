@@ -3,7 +3,8 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from .host.cascade import Stage, run_stage
+from ..freescale_core.geometry import LARGEST_SIDE, LATENT_CELL
+from .host.cascade import Stage, picture_size, run_stage
 from .host.progress import announce_stage
 from .types import DetailMap, StagePictures
 
@@ -20,13 +21,8 @@ COMMON_INPUTS = [
 ]  # fmt: skip
 
 
-def stage_of(height: int, width: int, settings: dict) -> Stage:
-    """A stage from the cascade's widget values."""
-    return Stage(height=height, width=width, **settings)
-
-
 class FreeScaleCascadeStage(io.ComfyNode):
-    """One stage. Not meant to be wired by hand: its inputs are checked by the cascade that makes it."""
+    """One stage (FreeScale, section 3.1). The cascade makes it; nobody wires it by hand."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -43,8 +39,8 @@ class FreeScaleCascadeStage(io.ComfyNode):
                 io.Latent.Input("latent_image", optional=True),
                 io.Image.Input("image", optional=True),
                 StagePictures.Input("pictures", optional=True),
-                io.Int.Input("height", min=8, max=16384),
-                io.Int.Input("width", min=8, max=16384),
+                io.Int.Input("height", min=LATENT_CELL, max=LARGEST_SIDE, step=LATENT_CELL),
+                io.Int.Input("width", min=LATENT_CELL, max=LARGEST_SIDE, step=LATENT_CELL),
                 *COMMON_INPUTS,
                 DetailMap.Input("detail_map", optional=True),
                 io.Combo.Input("resize_in", options=["pixels", "latent"]),
@@ -56,8 +52,11 @@ class FreeScaleCascadeStage(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, positive, negative, vae, height, width, latent_image=None, image=None, pictures=(), **settings) -> io.NodeOutput:
+        if not pictures:  # the first stage; later ones have both, the latent and its picture
+            picture_size(NAME, model, vae, latent_image, image)
         announce_stage(cls.hidden, width, height)
-        picture, latent = run_stage(NAME, model, positive, negative, vae, stage_of(height, width, settings), latent_image, image)
+        stage = Stage(height=height, width=width, **settings)
+        picture, latent = run_stage(NAME, model, positive, negative, vae, stage, latent_image, image)
         return io.NodeOutput(picture, latent, (*pictures, picture))
 
 

@@ -2,14 +2,14 @@
 
 from comfy_api.latest import io
 
-from .demo.config import FRAMINGS, encode_conditions
+from .demo.config import FRAMINGS, NATIVE, encode_conditions
 from .host.demo_model import load_demo_model
 
 OPEN = "any"
 
 
 class FreeScaleDemoModel(io.ComfyNode):
-    """DESIGN's embedded model: draws one character above a ground line, natively at 256 px."""
+    """Draws one character above a ground line, natively at 256 px; nodes/demo/train.py made it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -36,4 +36,4 @@ class FreeScaleDemoModel(io.ComfyNode):
         model, vae = load_demo_model()
         positive = encode_conditions({"yes": True, "no": False}.get(hat), hue, framing if framing in FRAMINGS else None)
         negative = encode_conditions(None, None, None)
-        return io.NodeOutput(model, *([[tokens[None], {"pooled_output": pooled[None]}]] for tokens, pooled in (positive, negative)), vae)
+        return io.NodeOutput(model, *([[tokens[None], {"pooled_output": pooled[None], "width": NATIVE, "height": NATIVE}]] for tokens, pooled in (positive, negative)), vae)

@@ -15,7 +15,7 @@ EMPTY_SIDE = 512  # px of the map when neither a picture nor a mask gives a size
 
 
 class RegionDetailMask(io.ComfyNode):
-    """SPEC §1, region-aware detail."""
+    """Region-aware detail (FreeScale, section 3.2): a mask as a map of α."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

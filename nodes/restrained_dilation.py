@@ -5,14 +5,14 @@ from comfy_api.latest import io
 from ..freescale_core.dilation import PRESETS, dilated_layers
 from ..freescale_core.grammar import parse_blocks
 from .host.convolution import with_restrained_dilation
-from .host.errors import bad_input
+from .host.errors import bad_input, parsed, validity
 from .host.model import convolutions, require_unet
 
 NAME = "FreeScale Restrained Dilation"
 
 
 class RestrainedDilation(io.ComfyNode):
-    """SPEC §2."""
+    """The MODEL with restrained dilated convolutions (FreeScale, section 3.2)."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -36,20 +36,18 @@ class RestrainedDilation(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, layers: str) -> bool | str:
+    def validate_inputs(cls, layers: str | None = None) -> bool | str:
         """Refuse a mistyped layer list when Queue is pressed."""
-        try:
-            parse_blocks(layers)
-        except ValueError as error:
-            return str(bad_input(NAME, "layers", layers, str(error)))
-        return True
+        return validity(NAME, "layers", layers, parse_blocks)
 
     @classmethod
     def execute(cls, model, preset, factor, end_percent, layers, native_size) -> io.NodeOutput:
         require_unet(model, NAME)
         if 0 < factor < 1:
             raise bad_input(NAME, "factor", factor, "a dilation below 1 does not exist. Write 0 to take it from the picture's size, or 1 and more")
-        names = dilated_layers(convolutions(model), preset, parse_blocks(layers))
+        strides = convolutions(model)
+        names = dilated_layers(strides, preset, parsed(NAME, "layers", layers, parse_blocks))
         if not names:
             raise bad_input(NAME, "layers", layers, "no 3×3 convolution lies there. Write for instance down, middle")
-        return io.NodeOutput(with_restrained_dilation(model, names, factor, end_percent, native_size))
+        chosen = {name: strides[name] for name in names}
+        return io.NodeOutput(with_restrained_dilation(model, chosen, factor, end_percent, native_size))

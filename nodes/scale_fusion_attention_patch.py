@@ -4,14 +4,14 @@ from comfy_api.latest import io
 
 from ..freescale_core.grammar import parse_blocks
 from .host.attention import ScaleFusion, with_scale_fusion
-from .host.errors import bad_input
+from .host.errors import bad_input, parsed, validity
 from .host.model import require_unet
 
 NAME = "FreeScale Scale Fusion"
 
 
 class ScaleFusionAttentionPatch(io.ComfyNode):
-    """SPEC §3."""
+    """The MODEL with Scale Fusion (FreeScale, section 3.3)."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -28,7 +28,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
                 io.Combo.Input("global_attention", options=["full", "strided"], default="full", tooltip="full: exact. strided: the layout is computed on interleaved sub-grids, much faster from 4K up, slightly different."),
                 io.Combo.Input("blur_axes", options=["hw", "hwd"], default="hw", tooltip="How layout and detail are separated. hw: over the picture, as the paper says. hwd: over the features too, as the authors' current code does."),
                 io.Boolean.Input("jitter", default=True, tooltip="Move the windows a little at every step, so that no seam can build up."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip="Seed of the jitter. The same seed gives the same picture, bit for bit."),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Seed of the jitter. The same seed gives the same picture, bit for bit."),
                 io.Int.Input("native_size", default=0, min=0, max=8192, step=64, tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at, e.g. 512 for SDXL Turbo."),
                 io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it begins to act: 0 = from the start."),
                 io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops acting: 1 = at the end."),
@@ -38,13 +38,9 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, blocks: str) -> bool | str:
+    def validate_inputs(cls, blocks: str | None = None) -> bool | str:
         """Refuse a mistyped block list when Queue is pressed."""
-        try:
-            parse_blocks(blocks)
-        except ValueError as error:
-            return str(bad_input(NAME, "blocks", blocks, str(error)))
-        return True
+        return validity(NAME, "blocks", blocks, parse_blocks)
 
     @classmethod
     def execute(cls, model, global_attention, blur_axes, jitter, seed, native_size, start_percent, end_percent, blocks) -> io.NodeOutput:
@@ -59,6 +55,6 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
             native_size=native_size,
             start_percent=start_percent,
             end_percent=end_percent,
-            blocks=parse_blocks(blocks),
+            blocks=parsed(NAME, "blocks", blocks, parse_blocks),
         )
-        return io.NodeOutput(with_scale_fusion(model, settings))
+        return io.NodeOutput(with_scale_fusion(model, settings, NAME))

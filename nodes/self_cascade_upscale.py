@@ -4,16 +4,16 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
 from ..freescale_core.grammar import parse_stages, stage_sizes
-from .cascade_stage import COMMON_INPUTS, stage_of
-from .host.cascade import picture_size, require_plan
-from .host.errors import bad_input
+from .cascade_stage import COMMON_INPUTS
+from .host.cascade import Stage, picture_size, require_plan
+from .host.errors import bad_input, parsed, validity
 from .types import DetailMap
 
 NAME = "FreeScale Cascade"
 
 
 class SelfCascadeUpscale(io.ComfyNode):
-    """SPEC §1. Expands into one node per stage, so that ComfyUI caches, previews and cancels each as its own."""
+    """The cascade (FreeScale, section 3.1). Expands into one node per stage: ComfyUI caches, previews and cancels each."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -45,27 +45,24 @@ class SelfCascadeUpscale(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             enable_expand=True,
+            is_input_list=True,  # or ComfyUI would expand once per item of a list, each time wiring the whole list
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, stages: str | None) -> bool | str:
-        """Refuse a mistyped stage list when Queue is pressed; one that comes through a link (None) is read when it runs."""
-        try:
-            if stages is not None:
-                parse_stages(stages)
-        except ValueError as error:
-            return str(bad_input(NAME, "stages", stages, str(error)))
-        return True
+    def validate_inputs(cls, stages: list[str | None] | None = None) -> bool | str:
+        """Refuse a mistyped stage list when Queue is pressed."""
+        return validity(NAME, "stages", stages and stages[0], parse_stages)
 
     @classmethod
-    def execute(cls, model, positive, negative, vae, stages, latent_image=None, image=None, **settings) -> io.NodeOutput:
+    def execute(cls, **lists) -> io.NodeOutput:
+        given = {name: _only(name, values) for name, values in lists.items()}
+        model, vae, stages = (given.pop(name) for name in ("model", "vae", "stages"))
+        latent_image, image = given.pop("latent_image", None), given.pop("image", None)
         height, width = picture_size(NAME, model, vae, latent_image, image)
-        try:
-            sizes = stage_sizes(stages, height, width)
-        except ValueError as error:
-            raise bad_input(NAME, "stages", stages, str(error)) from None
-        for size in sizes:
-            require_plan(NAME, model, stage_of(*size, settings))
+        sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width))
+        settings = {name: value for name, value in given.items() if name not in ("positive", "negative")}
+        for height, width in sizes:
+            require_plan(NAME, model, Stage(height=height, width=width, **settings))
         return cls._expand(sizes)
 
     @classmethod
@@ -79,3 +76,10 @@ class SelfCascadeUpscale(io.ComfyNode):
             inputs |= {"image": stage.out(0), "latent_image": stage.out(1), "pictures": stage.out(2)}
         pictures = graph.node("FreeScaleStagePictures", id="pictures", pictures=stage.out(2))
         return io.NodeOutput(stage.out(0), stage.out(1), pictures.out(0), expand=graph.finalize())
+
+
+def _only(name: str, values: list):
+    """The one value of an input."""
+    if len(values) != 1:
+        raise bad_input(NAME, name, f"a list of {len(values)}", "the cascade takes one picture or one batch at a time. Join the list with Batch Images, or take one item of it")
+    return values[0]

@@ -39,7 +39,7 @@ def variants(x, weights, heads, grid, scale):
 
     def ours(blur, strides=None):
         q, k, v = (x @ weights[name].T for name in ("to_q", "to_k", "to_v"))
-        overall, fused = attention.scale_fusion(q, k, v, plan, views, scale, lambda q, k, v: oracle.attention(q, k, v, heads), strides)
+        overall, fused = attention.scale_fusion(q, k, v, plan, views, scale, lambda q, k, v, grid: oracle.attention(q, k, v, heads), strides)
         out = lambda y: y @ weights["to_out"].T + weights["to_out_bias"]  # noqa: E731
         return out(fused) if blur == "hw" else attention.fold_feature_blur(out(overall), out(fused), scale)
 

@@ -5,6 +5,7 @@ wrapper hands the U-Net a copy of its options in which every chosen self-attenti
 top of whatever was there. Outside of that the call is the host's own.
 """
 
+import functools
 import hashlib
 import logging
 import struct
@@ -20,7 +21,8 @@ from comfy.patcher_extension import WrappersMP
 from ...freescale_core.attention import fold_feature_blur, scale_fusion
 from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
 from ...freescale_core.grammar import Selection
-from .model import attention_layers, picture_enlargement
+from .errors import bad_input
+from .model import attention_layers, picture_enlargement, remember_native_size, running_sigma
 
 KEY = "freescale_scale_fusion"
 
@@ -39,17 +41,23 @@ class ScaleFusion:
     blocks: Selection
 
 
-def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion) -> ModelPatcher:
-    """A clone of `model` whose chosen self-attentions do Scale Fusion whenever the picture is enlarged."""
+def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> ModelPatcher:
+    """A clone of `model` whose chosen self-attentions do Scale Fusion whenever the picture is enlarged.
+
+    Raises ValueError, in the name of `node`, where the chosen blocks have no self-attention.
+    """
     patched = model.clone()
+    remember_native_size(patched, settings.native_size)
     enlarged = picture_enlargement(model, settings.native_size)
     layers = [layer for layer in attention_layers(model) if settings.blocks.contains(*layer[:2])]
+    if not layers:
+        raise bad_input(node, "blocks", str(settings.blocks), f"none of them has self-attention. This model has it in {_blocks_of(model)}")
     sampling = model.get_model_object("model_sampling")
     highest, lowest = (sampling.percent_to_sigma(p) for p in (settings.start_percent, settings.end_percent))
 
     def around_unet(executor, x, timesteps, context=None, y=None, control=None, transformer_options={}, **kwargs):
         size = enlarged(*x.shape[-2:])
-        sigma = _sigma(transformer_options)
+        sigma = running_sigma(transformer_options)
         if size and sigma is not None and lowest <= sigma <= highest:
             draw = (settings.seed, sigma, *x.shape[-2:])
             transformer_options = _fused_options(transformer_options, layers, partial(_fuse, settings, size, draw), size)
@@ -59,9 +67,9 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion) -> ModelPatche
     return patched
 
 
-def _sigma(transformer_options: dict) -> float | None:
-    sigmas = transformer_options.get("sigmas")
-    return None if sigmas is None else float(sigmas.flatten()[0])
+def _blocks_of(model: ModelPatcher) -> str:
+    names = ("middle" if section == "middle" else f"{section}.{block}" for section, block, _ in attention_layers(model))
+    return ", ".join(dict.fromkeys(names))
 
 
 def _fused_options(options: dict, layers: list, fuse: Callable, size: Enlargement) -> dict:
@@ -71,7 +79,7 @@ def _fused_options(options: dict, layers: list, fuse: Callable, size: Enlargemen
     for layer in layers:
         # A later Scale Fusion takes the place of an earlier one, and both run on what was there before.
         before = present.get(layer, present.get(layer[:2]))
-        replaced[layer] = _Replacement(fuse, layer, getattr(before, "before", before))
+        replaced[layer] = _Replacement(fuse, layer, before.before if isinstance(before, _Replacement) else before)
     patches = options.get("patches", {})
     fold = partial(_fold, size)
     return {
@@ -88,23 +96,23 @@ class _Replacement:
     def __init__(self, fuse: Callable, layer: tuple, before: Callable | None):
         self.fuse, self.layer, self.before = fuse, layer, before
 
-    def __call__(self, q, k, v, extra_options):
-        return self.fuse(self.layer, self._attend(extra_options), q, k, v, extra_options)
+    def __call__(self, q, k, v, extra_options, **kwargs):
+        def attend(q, k, v, grid):
+            _, channels, *_ = extra_options["activations_shape"]
+            extra = {**extra_options, "activations_shape": [q.shape[0], channels, *grid]}
+            if self.before is not None:
+                return self.before(q, k, v, extra, **kwargs)
+            return optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), transformer_options=extra)
 
-    def _attend(self, extra):
-        if self.before is not None:
-            return lambda q, k, v: self.before(q, k, v, extra)
-        return lambda q, k, v: optimized_attention(
-            q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), transformer_options=extra
-        )
+        return self.fuse(self.layer, attend, q, k, v, extra_options)
 
 
 def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, layer: tuple, attend: Callable, q, k, v, extra):
     """Scale Fusion of one layer's projected tokens; with the feature blur, [global, fused] stacked on the batch."""
     grid = tuple(extra["activations_shape"][-2:])
     if not q.shape[1] == k.shape[1] == grid[0] * grid[1]:
-        _warn_once(f"FreeScale: another node changed the tokens of {layer[:2]} ({q.shape[1]} for a {grid[0]}×{grid[1]} grid); this layer keeps its own attention.")
-        return attend(q, k, v)
+        _warn_of_other_tokens()
+        return attend(q, k, v, grid)
     plan = window_plan(*grid, size.ratio)
     views = jittered_views(plan, _key(*draw, *layer)) if settings.jitter else fixed_views(plan)
     strides = size.strides if settings.strided else None
@@ -112,8 +120,8 @@ def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, layer: tuple, a
     return torch.cat([overall, fused]) if settings.blur_features else fused
 
 
-def _fold(size: Enlargement, n, extra_options):
-    """After to_out: fold a stacked [global, fused] batch back (SPEC's cheap form of the feature blur)."""
+def _fold(size: Enlargement, n, extra_options, **kwargs):
+    """After to_out: fold a stacked [global, fused] batch back into one."""
     batch, _, h, w = extra_options["activations_shape"]
     if tuple(n.shape[:2]) != (2 * batch, h * w):  # not ours: a layer left alone, perhaps in tiles of its own
         return n
@@ -126,10 +134,10 @@ def _key(seed: int, sigma: float, h: int, w: int, section: str, block: int, inde
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
 
 
-_warned: set[str] = set()
-
-
-def _warn_once(message: str) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        logging.warning(message)
+@functools.lru_cache(None)
+def _warn_of_other_tokens() -> None:
+    """Once: tiling, merging and temporal attention hand over tokens that are not the picture's grid."""
+    logging.warning(
+        "FreeScale Scale Fusion: some attention layers get tokens that are not the picture's grid (another node tiles or merges "
+        "them, or they are temporal); these layers keep their own attention. Remove HyperTile or ToMe to have Scale Fusion everywhere."
+    )

@@ -1,4 +1,4 @@
-"""One cascade stage in ComfyUI: resize, restart, sample under the blend, decode (P §3.1, SPEC §1)."""
+"""One cascade stage in ComfyUI: resize, restart, sample under the blend, decode (P §3.1)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +9,11 @@ import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from ...freescale_core.geometry import LATENT_CELL
 from ...freescale_core.schedule import stage_sigmas
 from . import pictures
 from .errors import bad_input
-from .model import LATENT_CELL, picture_enlargement, require_unet, sigma_table
+from .model import picture_enlargement, remembered_native_size, require_unet, sigma_table
 from .sampling import BlendSampler, require_blendable
 
 LARGEST_ASPECT_ERROR = 0.05  # between a detail map and the picture it is stretched to
@@ -37,8 +38,13 @@ class Stage:
 
 
 def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, image: torch.Tensor | None) -> tuple[int, int]:
-    """(height, width) px of a cascade's input, once it is known to suit the model."""
+    """(height, width) px of a cascade's input, a LATENT or an IMAGE [B, H, W, C].
+
+    Raises ValueError where the model, the VAE, the latent and the picture do not go together.
+    """
     require_unet(model, node)
+    if getattr(vae, "first_stage_model", vae) is None:
+        raise bad_input(node, "vae", "none", "the checkpoint holds no VAE. Load one with Load VAE")
     channels = model.get_model_object("latent_format").latent_channels
     if getattr(vae, "latent_channels", channels) != channels:
         raise bad_input(node, "vae", f"{vae.latent_channels} channels", f"the model's latents have {channels}. Load the VAE that belongs to the checkpoint")
@@ -57,7 +63,7 @@ def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, 
 
 
 def require_plan(node: str, model: ModelPatcher, stage: Stage) -> torch.Tensor:
-    """The stage's sigmas, or an error about the sampler, the schedule or the detail map."""
+    """The stage's sigmas [n + 1]; ValueError where its sampler, schedule or detail map cannot be used."""
     require_blendable(comfy.samplers.sampler_object(stage.sampler_name), node, "sampler_name")
     if stage.detail_map is not None:
         require_detail_map(node, stage.detail_map)
@@ -83,13 +89,16 @@ def require_detail_map(node: str, detail_map: torch.Tensor) -> None:
 def run_stage(
     node: str, model: ModelPatcher, positive: list, negative: list, vae: Any, stage: Stage, latent: dict | None, image: torch.Tensor | None
 ) -> tuple[torch.Tensor, dict]:
-    """The enlarged picture [B, H, W, 3] and its LATENT; `latent` or `image` is the picture before."""
+    """The enlarged picture [B, H, W, 3] and its LATENT; `image`, or else `latent`, is the picture before.
+
+    Raises ValueError as `require_plan` does, and what ComfyUI's sampling raises (interrupts, out of memory) as it is.
+    """
     sigmas = require_plan(node, model, stage)
     reference = _reference(vae, stage, latent, image)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
-    size = picture_enlargement(model, 0)(stage.height // LATENT_CELL, stage.width // LATENT_CELL)
+    size = picture_enlargement(model, remembered_native_size(model))(stage.height // LATENT_CELL, stage.width // LATENT_CELL)
     positive, negative = (_pin_size(conditioning, size.native) if size else conditioning for conditioning in (positive, negative))
     callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
     samples = comfy.sample.sample_custom(

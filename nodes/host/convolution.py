@@ -11,44 +11,44 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...freescale_core.dilation import dilated_conv2d
-from .model import convolutions, picture_enlargement
+from .model import picture_enlargement, remember_native_size, running_sigma
 
 KEY = "freescale_restrained_dilation"
 
 _factors: ContextVar[dict[str, float]] = ContextVar("freescale_dilation_factors", default={})
 
 
-def with_restrained_dilation(model: ModelPatcher, names: list[str], factor: float, end_percent: float, native_size: int) -> ModelPatcher:
-    """A clone of `model` whose convolutions `names` are dilated while σ is above that of `end_percent`.
+def with_restrained_dilation(model: ModelPatcher, strides: dict[str, tuple[int, int]], factor: float, end_percent: float, native_size: int) -> ModelPatcher:
+    """A clone of `model` whose convolutions (name → stride) are dilated while σ is above that of `end_percent`.
 
     `factor` 0 takes the running picture's enlargement; nothing is dilated at the native size or below.
     """
     patched = model.clone()
+    remember_native_size(patched, native_size)
     enlarged = picture_enlargement(model, native_size)
     lowest = model.get_model_object("model_sampling").percent_to_sigma(end_percent)
 
     def around_unet(executor, x, timesteps, context=None, y=None, control=None, transformer_options={}, **kwargs):
         size = enlarged(*x.shape[-2:])
-        sigmas = transformer_options.get("sigmas")
-        if size is None or sigmas is None or float(sigmas.flatten()[0]) < lowest:
+        sigma = running_sigma(transformer_options)
+        if size is None or sigma is None or sigma < lowest:
             return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
-        token = _factors.set({**_factors.get(), **dict.fromkeys(names, factor or size.factor)})
+        token = _factors.set({**_factors.get(), **dict.fromkeys(strides, factor or size.factor)})
         try:
             return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
         finally:
             _factors.reset(token)
 
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, around_unet)
-    strides = convolutions(model)
-    for name in names:
+    for name, stride in strides.items():
         path = f"diffusion_model.{name}._conv_forward"
-        patched.add_object_patch(path, _conv_forward(name, strides[name], model.get_model_object(path)))
+        patched.add_object_patch(path, _conv_forward(name, stride, model.get_model_object(path)))
     return patched
 
 
 def _conv_forward(name: str, stride: tuple[int, int], before):
-    def conv_forward(input, weight, bias):
+    def conv_forward(input, weight, bias, **kwargs):
         factor = _factors.get().get(name)
-        return before(input, weight, bias) if factor is None else dilated_conv2d(input, weight, bias, stride, factor)
+        return before(input, weight, bias, **kwargs) if factor is None else dilated_conv2d(input, weight, bias, stride, factor)
 
     return conv_forward

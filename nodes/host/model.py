@@ -1,6 +1,7 @@
 """What a ComfyUI MODEL is to us: a U-Net with eps or v prediction, its native size, noise table and layers."""
 
 import re
+from collections.abc import Callable
 
 import comfy.model_base
 import comfy.model_sampling
@@ -10,10 +11,10 @@ from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
 
-from ...freescale_core.geometry import Enlargement, enlargement
+from ...freescale_core.geometry import LATENT_CELL, Enlargement, enlargement
 from .errors import bad_input
 
-LATENT_CELL = 8  # px
+NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what its patches were told
 SUPPORTED = "FreeScale works with U-Net models: SDXL and its relatives, SD 1.x and SD 2.x"
 
 
@@ -23,9 +24,14 @@ def require_unet(model: ModelPatcher, node: str) -> None:
     name = type(model.model).__name__
     if not isinstance(network, UNetModel):
         raise bad_input(node, "model", name, f"its network is {type(network).__name__}, not a U-Net. {SUPPORTED}")
-    sampling = model.get_model_object("model_sampling")
-    if isinstance(sampling, comfy.model_sampling.CONST) or not isinstance(getattr(sampling, "sigmas", None), torch.Tensor):
-        raise bad_input(node, "model", name, f"it is a flow-matching model. {SUPPORTED}, with eps or v prediction")
+    require_noise_model(model.get_model_object("model_sampling"), node)
+
+
+def require_noise_model(model_sampling: torch.nn.Module, node: str) -> None:
+    """Refuse models whose noise is not added as z + σ ε, which is what the blend does."""
+    flow = isinstance(model_sampling, comfy.model_sampling.CONST)
+    if flow or not isinstance(getattr(model_sampling, "sigmas", None), torch.Tensor):
+        raise bad_input(node, "model", "flow matching" if flow else type(model_sampling).__name__, f"{SUPPORTED}, with eps or v prediction")
 
 
 def native_side(model: ModelPatcher) -> int:
@@ -39,7 +45,18 @@ def native_side(model: ModelPatcher) -> int:
     return 768 if v_prediction and config.unet_config.get("context_dim") == 1024 else 512
 
 
-def picture_enlargement(model: ModelPatcher, native_size: int):
+def remember_native_size(patched: ModelPatcher, native_size: int) -> None:
+    """Let whoever samples this clone know the native size that its patches were given."""
+    if native_size:
+        patched.model_options["transformer_options"] = {**patched.model_options["transformer_options"], NATIVE_SIZE: native_size}
+
+
+def remembered_native_size(model: ModelPatcher) -> int:
+    """The native size that a patch of this model was given, or 0."""
+    return model.model_options["transformer_options"].get(NATIVE_SIZE, 0)
+
+
+def picture_enlargement(model: ModelPatcher, native_size: int) -> Callable[[int, int], Enlargement | None]:
     """(h, w of a latent) → its enlargement or None; `native_size` 0 takes the family's, else it is the longer side."""
     native = native_size or native_side(model)
 
@@ -51,7 +68,13 @@ def picture_enlargement(model: ModelPatcher, native_size: int):
 
 def sigma_table(model_sampling: torch.nn.Module) -> np.ndarray:
     """The model's noise level at each training timestep, ascending."""
-    return model_sampling.sigmas.detach().double().cpu().numpy()
+    return model_sampling.sigmas.detach().cpu().double().numpy()
+
+
+def running_sigma(transformer_options: dict) -> float | None:
+    """The noise level of the U-Net call that these options belong to."""
+    sigmas = transformer_options.get("sigmas")
+    return None if sigmas is None else float(sigmas.flatten()[0])
 
 
 def attention_layers(model: ModelPatcher) -> list[tuple[str, int, int]]:

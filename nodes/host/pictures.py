@@ -1,12 +1,13 @@
-"""Pictures and latents: decode, resize and encode the way a cascade stage does (SPEC §1.1)."""
+"""Pictures and latents: decode, resize and encode the way a cascade stage does (P §3.1)."""
 
 import comfy.model_management
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 
+from ...freescale_core.geometry import LATENT_CELL
+
 TILE, OVERLAP = 64, 16  # latent cells
-CELL = 8  # px
 
 
 def decode(vae, samples: torch.Tensor, tiling: str) -> torch.Tensor:
@@ -19,7 +20,7 @@ def decode(vae, samples: torch.Tensor, tiling: str) -> torch.Tensor:
 def encode(vae, image: torch.Tensor, tiling: str) -> torch.Tensor:
     """Picture [B, H, W, 3] → latent [B, 4, h, w]."""
     if _tiled(tiling, vae.memory_used_encode, vae, rearrange(image, "b h w c -> b c h w")):
-        return vae.encode_tiled(image, tile_x=TILE * CELL, tile_y=TILE * CELL, overlap=OVERLAP * CELL)
+        return vae.encode_tiled(image, tile_x=TILE * LATENT_CELL, tile_y=TILE * LATENT_CELL, overlap=OVERLAP * LATENT_CELL)
     return vae.encode(image)
 
 
@@ -38,4 +39,4 @@ def resize_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 def resize_latent(samples: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Bicubic in latent space, to a picture size in px (the paper's ablation for images, its choice for video)."""
-    return F.interpolate(samples, (height // CELL, width // CELL), mode="bicubic")
+    return F.interpolate(samples, (height // LATENT_CELL, width // LATENT_CELL), mode="bicubic")

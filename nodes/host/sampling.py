@@ -11,7 +11,7 @@ from tqdm.auto import trange
 from ...freescale_core.detail import resize_map
 from ...freescale_core.schedule import blend, blend_coefficient, timestep
 from .errors import bad_input
-from .model import sigma_table
+from .model import require_noise_model, sigma_table
 
 # Samplers whose steps know nothing of each other: run one interval at a time.
 ONE_STEP = (
@@ -32,7 +32,7 @@ Pull = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def require_blendable(sampler: comfy.samplers.KSAMPLER, node: str, name: str) -> None:
-    """Refuse the samplers that no exact blend is defined for."""
+    """Refuse the samplers that no exact blend is defined for (and one that already blends)."""
     kind = _kind(sampler)
     if kind not in ONE_STEP + MULTI_STEP + REPLANNED:
         raise bad_input(
@@ -49,32 +49,38 @@ def _kind(sampler: comfy.samplers.KSAMPLER) -> str:
 
 
 class BlendSampler(comfy.samplers.KSAMPLER):
-    """A SAMPLER that runs `sampler` on a state blended with its own reference before each outer step (SPEC §1.4)."""
+    """A SAMPLER that runs `sampler` on a state blended with its own reference before each outer step (P §3.1).
+
+    All of it is in the sampler function, so that nodes which wrap a SAMPLER's function wrap the blend too. Inpainting
+    noise is the start's own: ddim's other noise would be another reference.
+    """
 
     def __init__(self, sampler: comfy.samplers.KSAMPLER, detail: float, detail_map: torch.Tensor | None = None):
-        super().__init__(sampler.sampler_function, sampler.extra_options, sampler.inpaint_options)
-        self.kind = _kind(sampler)
-        self.detail, self.detail_map = detail, detail_map
+        kind, function = _kind(sampler), sampler.sampler_function
+        run = _by_call if kind in MULTI_STEP else _by_interval
 
-    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False):
-        """Called by the guider; z is `latent_image`, ε is `noise`."""
-        if latent_image is None or not torch.count_nonzero(noise):
-            raise ValueError(
-                "FreeScale blend: the noise is switched off, so there is no noised reference to hold the picture to. "
-                "Add noise in the sampling node (RandomNoise instead of DisableNoise, add_noise enabled)"
-            )
-        alpha = self.detail
-        if self.detail_map is not None:
-            alpha = resize_map(self.detail_map.to(noise), *noise.shape[-2:])
-            alpha = alpha.repeat(-(-noise.shape[0] // alpha.shape[0]), 1, 1, 1)[: noise.shape[0]]
-        table = sigma_table(model_wrap.inner_model.model_sampling)
+        def sample_freescale_blend(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
+            pull = _pull(model, detail, detail_map)
+            return run(function, kind, pull)(model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options)
 
-        def pull(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-            return blend(x, latent_image, noise, sigma, blend_coefficient(timestep(float(sigma), table), alpha))
+        super().__init__(sample_freescale_blend, sampler.extra_options)
 
-        run = _by_call if self.kind in MULTI_STEP else _by_interval
-        host = comfy.samplers.KSAMPLER(run(self.sampler_function, self.kind, pull), self.extra_options, self.inpaint_options)
-        return host.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+
+def _pull(model, detail: float, detail_map: torch.Tensor | None) -> Pull:
+    """The blend (state, σ) → state for this run: z is the sampler's `latent_image`, ε its `noise`."""
+    reference, noise = (getattr(model, name, None) for name in ("latent_image", "noise"))
+    if reference is None or noise is None or not torch.count_nonzero(noise):
+        raise ValueError(
+            "FreeScale blend: the noise is switched off, so there is no noised reference to hold the picture to. "
+            "Add noise in the sampling node (RandomNoise instead of DisableNoise, add_noise enabled)"
+        )
+    model_sampling = model.inner_model.inner_model.model_sampling
+    require_noise_model(model_sampling, "FreeScale blend")
+    table, alpha = sigma_table(model_sampling), detail
+    if detail_map is not None:
+        alpha = resize_map(detail_map.float().cpu(), *noise.shape[-2:]).to(noise)
+        alpha = alpha.repeat(-(-noise.shape[0] // alpha.shape[0]), 1, 1, 1)[: noise.shape[0]]
+    return lambda x, sigma: blend(x, reference, noise, sigma, blend_coefficient(timestep(float(sigma), table), alpha))
 
 
 def _by_interval(function: Callable, kind: str, pull: Pull) -> Callable:

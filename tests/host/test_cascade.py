@@ -1,0 +1,289 @@
+"""One cascade stage and chains of them, sampled for real, against the released loop."""
+
+import comfy.sample
+import comfy.samplers
+import oracle
+import pytest
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_execution.graph import DynamicPrompt
+from freescale.freescale_core.schedule import timestep
+from freescale.nodes.demo_model import FreeScaleDemoModel
+from freescale.nodes.host import pictures
+from freescale.nodes.host.cascade import Stage, require_plan, run_stage
+from freescale.nodes.host.model import sigma_table
+from freescale.nodes.host.sampling import BlendSampler
+from freescale.nodes.scale_fusion_attention_patch import ScaleFusionAttentionPatch
+from freescale.nodes.self_cascade_upscale import SelfCascadeUpscale
+
+SETTINGS = dict(seed=3, steps=2, cfg=2.0, sampler_name="euler", scheduler="ddim_uniform", denoise=0.7, detail=2.0, resize_in="pixels", vae_tiling="auto")
+
+
+def stage(height, width, **changed):
+    return Stage(height=height, width=width, **{**SETTINGS, **changed})
+
+
+def table_of(model):
+    return sigma_table(model.get_model_object("model_sampling"))
+
+
+# ---------------------------------------------------------------- the trajectory
+
+
+@pytest.mark.parametrize("alpha", [0.5, 2.0])
+def test_trajectory_equals_the_released_loop(sketch, run, alpha):
+    """50 ddim_uniform steps at denoise 0.7: 35 guided calls, the blend before each, against C's loop on the same model."""
+    alphas = 1 / (1 + table_of(sketch) ** 2)
+    calls, patched = [], sketch.clone()
+
+    def note(executor, x, timestep, *args, **kwargs):
+        calls.append(float(timestep[0]))
+        return executor(x, timestep, *args, **kwargs)
+
+    patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "test", note)
+
+    def released(inner, x, sigmas, extra_args=None, **_):
+        def denoiser(x, sigma):
+            return inner(x, torch.full((x.shape[0],), sigma), **extra_args)
+
+        return oracle.cascade_stage(inner.latent_image, inner.noise, denoiser, alphas, alpha=alpha)
+
+    sigmas = require_plan("node", sketch, stage(64, 64, steps=50))
+    expected = run(patched, (8, 8), sampler=comfy.samplers.KSAMPLER(released), sigmas=sigmas)
+    released_calls = calls.copy()
+    calls.clear()
+    ours = run(patched, (8, 8), sampler=BlendSampler(comfy.samplers.sampler_object("euler"), alpha), sigmas=sigmas)
+    assert len(calls) == len(released_calls) == 35
+    assert calls == pytest.approx(released_calls, rel=1e-5) and calls[0] == pytest.approx(3.093, abs=5e-4)
+    assert (ours - expected).abs().max() <= 1e-4 * expected.abs().max()
+    plain = run(sketch, (8, 8), sampler=comfy.samplers.sampler_object("euler"), sigmas=sigmas)
+    assert (plain - expected).abs().max() > 1e-2 * expected.abs().max()  # the blend is what made them agree
+
+
+# ---------------------------------------------------------------- where a stage starts
+
+
+@pytest.mark.parametrize("scheduler", comfy.samplers.KSampler.SCHEDULERS)
+@pytest.mark.parametrize("denoise", [0.7, 0.5])
+def test_every_scheduler_restarts_at_its_first_late_enough_point(model, scheduler, denoise):
+    full = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 50)
+    sigmas = require_plan("node", model, stage(256, 256, steps=50, scheduler=scheduler, denoise=denoise))
+    first = len(full) - len(sigmas)
+    assert torch.equal(sigmas, full[first:])
+    limit = 1000 * denoise + 0.5
+    assert timestep(float(full[first]), table_of(model)) <= limit < timestep(float(full[first - 1]), table_of(model))
+
+
+@pytest.mark.parametrize(("scheduler", "by_index"), [("ddim_uniform", 681), ("karras", 722), ("beta", 765), ("exponential", 587)])
+def test_restart_is_cut_by_time_not_by_index(model, scheduler, by_index):
+    """SPEC §1.3's figures: what the 15th point of each schedule would have been."""
+    full = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 50)
+    assert timestep(float(full[15]), table_of(model)) == pytest.approx(by_index, abs=1)
+    sigmas = require_plan("node", model, stage(256, 256, steps=50, scheduler=scheduler))
+    assert (len(sigmas) == 36) == (scheduler == "ddim_uniform")
+
+
+def test_turbo_restart(model):
+    """euler_ancestral, sgm_uniform, 4 steps, denoise 0.5: t = 999, 749, 499, 249, of which the last two run."""
+    sigmas = require_plan("node", model, stage(256, 256, steps=4, scheduler="sgm_uniform", sampler_name="euler_ancestral", denoise=0.5))
+    assert [timestep(float(sigma), table_of(model)) for sigma in sigmas[:-1]] == pytest.approx([499, 249], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"denoise": 0.0}, ["denoise = 0.0", "Raise denoise or steps"]),
+        ({"sampler_name": "uni_pc"}, ["sampler_name = 'uni_pc'", "euler"]),
+        ({"detail_map": torch.ones(1, 64, 128)}, ["detail_map = '128x64'", "192x192"]),
+        ({"detail_map": torch.full((1, 8, 8), float("inf"))}, ["detail_map", "finite"]),
+    ],
+)
+def test_bad_stages_are_refused_before_anything_runs(model, changed, words):
+    with pytest.raises(ValueError) as caught:
+        require_plan("FreeScale Cascade", model, stage(192, 192, **changed))
+    assert all(word in str(caught.value) for word in ["FreeScale Cascade", *words])
+
+
+# ---------------------------------------------------------------- whole stages, with the demo model and its VAE
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """MODEL, positive, negative, VAE of the pack's own node; native at 256 px."""
+    return FreeScaleDemoModel.execute("yes", 0.58, "portrait").args
+
+
+@pytest.fixture(scope="module")
+def small(demo):
+    """A 128 px picture's latent: what any sampler before the cascade could have made."""
+    pixels = torch.rand(1, 16, 16, 3, generator=torch.Generator().manual_seed(1))
+    return {"samples": demo[3].encode(pictures.resize_image(pixels, 128, 128).clamp(0, 1))}
+
+
+def step(demo, height, width, latent=None, image=None, **changed):
+    return run_stage("node", *demo, stage(height, width, **changed), latent, image)
+
+
+def cascade(demo, stages, **wired):
+    """Run a SelfCascadeUpscale: let the node expand, then run its sub-graph; (picture, latent, pictures of all stages)."""
+    values = dict(zip(("model", "positive", "negative", "vae"), ([value] for value in demo))) | {k: [v] for k, v in wired.items()}
+    links = {name: [name, 0] for name in values}
+    node = {"class_type": "SelfCascadeUpscale", "inputs": {**links, "stages": stages, **SETTINGS}}
+    clone = SelfCascadeUpscale.PREPARE_CLASS_CLONE(None)
+    clone.hidden.unique_id, clone.hidden.dynprompt = "1", DynamicPrompt({"1": node})
+    given = {**{name: value for name, [value] in values.items()}, "stages": stages, **SETTINGS}
+    output = clone.execute(**{name: [value] for name, value in given.items()})  # the host hands over lists
+    results, names = dict(values), ("height", "width", *SETTINGS)
+    for name, inner in output.expand.items():
+        given = {k: results[v[0]][v[1]] if isinstance(v, list) else v for k, v in inner["inputs"].items()}
+        if inner["class_type"] == "FreeScaleStagePictures":
+            results[name] = [list(given["pictures"])]
+            continue
+        assert inner["class_type"] == "FreeScaleCascadeStage"
+        parts = [given[k] for k in ("model", "positive", "negative", "vae")]
+        picture, latent = run_stage("node", *parts, Stage(**{k: given[k] for k in names}), given.get("latent_image"), given.get("image"))
+        results[name] = [picture, latent, (*given.get("pictures", ()), picture)]
+    return [results[link[0]][link[1]] for link in output.args]
+
+
+def test_two_stages_equal_two_chained_single_stages_bit_for_bit(demo, small):
+    """Whether the second cascade is fed by LATENT or by IMAGE: factors count from each node's own input."""
+    picture, latent, all_pictures = cascade(demo, "1.5x, 1.7x", latent_image=small)
+    assert [tuple(p.shape) for p in all_pictures] == [(1, 192, 192, 3), (1, 328, 328, 3)]
+    first_picture, first_latent, _ = cascade(demo, "1.5x", latent_image=small)
+    by_latent, by_image = cascade(demo, "1.7x", latent_image=first_latent), cascade(demo, "1.7x", image=first_picture)
+    assert torch.equal(all_pictures[0], first_picture) and torch.equal(all_pictures[1], picture)
+    for chained_picture, chained_latent, _ in (by_latent, by_image):
+        assert torch.equal(chained_picture, picture) and torch.equal(chained_latent["samples"], latent["samples"])
+
+
+def test_stage_equals_the_recipe_by_hand(demo, small):
+    """Decode, bicubic, encode, one noise, the tail of the schedule, decode: SPEC §1's steps with the host's own parts."""
+    model, positive, negative, vae = demo
+    picture, latent = step(demo, 192, 160, small, steps=4)
+    z = vae.encode(pictures.resize_image(vae.decode(small["samples"]), 192, 160))
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "ddim_uniform", 4)[1:]
+    sampler = BlendSampler(comfy.samplers.sampler_object("euler"), 2.0)
+    noise = comfy.sample.prepare_noise(z, 3)
+    samples = comfy.sample.sample_custom(model, noise, 2.0, sampler, sigmas, positive, negative, z, seed=3, disable_pbar=True)
+    assert torch.equal(latent["samples"], samples) and torch.equal(picture, vae.decode(samples))
+
+
+def test_an_image_is_resized_directly(demo):
+    """No trip through the VAE before the resize: the reference of a flat stage is the encoded picture itself."""
+    image = torch.rand(1, 100, 76, 4, generator=torch.Generator().manual_seed(2))  # any size, even with transparency
+    _, latent = step(demo, 128, 96, image=image, detail=0.0, denoise=0.01, steps=1000, cfg=1.0)
+    z = demo[3].encode(pictures.resize_image(image, 128, 96))
+    assert (latent["samples"] - z).abs().mean() < 0.1 * z.abs().mean()  # held all the way, from a σ of 0.1 only
+
+
+def test_seeds(demo, small):
+    a, b, c = (step(demo, 192, 192, small, seed=seed)[1]["samples"] for seed in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.allclose(a, c, atol=1e-2)
+
+
+@pytest.fixture
+def sizes_seen(demo):
+    """The demo with a MODEL that records the size conditioning that its U-Net is given; its prompts set none."""
+    seen, patched = [], demo[0].clone()
+    unset = [[[tokens, {"pooled_output": values["pooled_output"]}] for tokens, values in prompt] for prompt in demo[1:3]]
+
+    def note(executor, x, timesteps, context=None, y=None, *args, **kwargs):
+        seen.append(y[:, -6 * 256 :])
+        return executor(x, timesteps, context, y, *args, **kwargs)
+
+    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "test", note)
+    return (patched, *unset, demo[3]), seen
+
+
+def embedded(demo, height, width):
+    """SDXL's embedding of (height, width, crop 0, 0, target height, width)."""
+    embedder = demo[0].model.embedder
+    return embedder(torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32)).flatten()
+
+
+@pytest.mark.parametrize(("height", "width", "native"), [(384, 384, (256, 256)), (256, 400, (192, 320)), (192, 192, (192, 192))])
+def test_size_conditioning_is_pinned_to_the_native_picture(sizes_seen, demo, small, height, width, native):
+    watching, seen = sizes_seen
+    step(watching, height, width, image=torch.rand(1, 64, 64, 3), steps=1, denoise=1.0)
+    assert seen and all(torch.allclose(row, embedded(demo, *native), atol=1e-5) for y in seen for row in y)
+
+
+def test_size_conditioning_follows_the_native_size_of_the_patches(sizes_seen, demo):
+    """A Turbo model is native at another size than its family's: its patches say so, and the cascade listens."""
+    (model, *others), seen = sizes_seen
+    turbo = ScaleFusionAttentionPatch.execute(model, "full", "hw", False, 0, 128, 0.0, 1.0, "middle").args[0]
+    step((turbo, *others), 256, 192, image=torch.rand(1, 64, 64, 3), steps=1, denoise=1.0)
+    assert seen and all(torch.allclose(row, embedded(demo, 128, 128), atol=1e-5) for y in seen for row in y)
+
+
+def test_a_prompts_own_size_conditioning_is_kept(sizes_seen, demo):
+    (model, positive, negative, vae), seen = sizes_seen
+    positive = [[tokens, {**values, "width": 640, "height": 512}] for tokens, values in positive]
+    before = [dict(values) for _, values in positive + negative]
+    step((model, positive, negative, vae), 328, 328, image=torch.rand(1, 64, 64, 3), steps=1, denoise=1.0)
+    rows = torch.cat(seen)
+    matches = [torch.isclose(rows, embedded(demo, *size), atol=1e-5).all(1).sum() for size in ((512, 640), (256, 256))]
+    assert matches[0] == matches[1] == len(rows) / 2
+    assert [values.keys() for _, values in positive + negative] == [values.keys() for values in before]  # not written into
+
+
+def test_batch_of_two(demo, small):
+    two = {"samples": torch.cat([small["samples"], small["samples"].flip(-1)])}
+    pictures_, latent = step(demo, 192, 192, two)
+    assert pictures_.shape == (2, 192, 192, 3) and latent["samples"].shape == (2, 4, 24, 24)
+    alone, _ = step(demo, 192, 192, {"samples": two["samples"][:1]})
+    # The first picture of a batch gets the noise that it would get alone.
+    assert (pictures_[:1] - alone).abs().max() < 1e-3
+    assert (pictures_[0] - pictures_[1]).abs().max() > 0.05
+    picked, _ = step(demo, 192, 192, {"samples": two["samples"][1:], "batch_index": [1]})
+    assert (picked - pictures_[1:]).abs().max() < 1e-3  # LatentFromBatch: the noise of picture 1
+
+
+def test_uniform_detail_map_equals_the_scalar(demo, small):
+    scalar, _ = step(demo, 192, 192, small, steps=4, detail=1.3)
+    mapped, _ = step(demo, 192, 192, small, steps=4, detail=9.0, detail_map=torch.full((1, 77, 80), 1.3))
+    assert (scalar - mapped).abs().max() < 1e-5
+    assert (scalar - step(demo, 192, 192, small, steps=4, detail=9.0)[0]).abs().max() > 1e-3
+
+
+def test_noise_mask_is_carried_and_obeyed(demo, small):
+    mask = torch.zeros(1, 1, 128, 128)
+    mask[..., :64] = 1
+    picture, latent = step(demo, 192, 192, {**small, "noise_mask": mask})
+    assert latent["noise_mask"] is mask
+    z = demo[3].encode(pictures.resize_image(demo[3].decode(small["samples"]), 192, 192))
+    assert torch.allclose(latent["samples"][..., 14:], z[..., 14:], atol=1e-4)  # kept outside
+    assert (latent["samples"][..., :10] - z[..., :10]).abs().mean() > 1e-2  # re-drawn inside
+    further, again = step(demo, 256, 256, latent)
+    assert again["noise_mask"] is mask and torch.isfinite(further).all()
+
+
+@pytest.mark.parametrize("tiling", ["always", "never"])
+@pytest.mark.parametrize("resize_in", ["pixels", "latent"])
+def test_tiling_and_latent_resize(demo, small, tiling, resize_in):
+    picture, latent = step(demo, 192, 192, small, vae_tiling=tiling, resize_in=resize_in)
+    auto, _ = step(demo, 192, 192, small, resize_in=resize_in)
+    assert picture.shape == (1, 192, 192, 3) and latent["samples"].shape == (1, 4, 24, 24)
+    assert (picture - auto).abs().max() < (0.05 if tiling == "always" else 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wired", "words"),
+    [
+        ({}, ["latent_image, image = 'none'", "exactly one"]),
+        ({"latent_image": {"samples": torch.zeros(1, 4, 16, 16)}, "image": torch.zeros(1, 128, 128, 3)}, ["latent_image, image = 'both'"]),
+        ({"latent_image": {"samples": torch.zeros(1, 16, 16, 16)}}, ["latent_image = [1, 16, 16, 16]", "[batch, 4, height, width]"]),
+        ({"latent_image": {"samples": torch.full((1, 4, 16, 16), float("nan"))}}, ["latent_image = 'NaN'"]),
+        ({"image": torch.full((1, 128, 128, 3), float("nan"))}, ["image = 'NaN'"]),
+    ],
+)
+def test_bad_pictures_are_refused(demo, wired, words):
+    with pytest.raises(ValueError) as caught:
+        cascade(demo, "2x", **wired)
+    assert all(word in str(caught.value) for word in ["FreeScale Cascade › ", *words])
+
+
+def test_stages_that_shrink_are_refused(demo, small):
+    with pytest.raises(ValueError, match="FreeScale Cascade › stages = '64x64': 64x64 is smaller than the 128x128 picture"):
+        cascade(demo, "64x64", latent_image=small)

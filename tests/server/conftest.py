@@ -1,0 +1,184 @@
+"""One real ComfyUI server for all tests in this folder, and what they ask of it."""
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dev
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+TRANSFORMER = "tiny_sd3.safetensors"
+PATIENCE = 180  # s without any message from the server
+ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
+TEXT, PREVIEW = "text", "preview"  # the names given here to binary messages
+
+
+@dataclass
+class Run:
+    """What the server said during one prompt: (kind, data), binary messages included."""
+
+    prompt: dict
+    heard: list[tuple[str, object]] = field(default_factory=list)
+    outputs: dict = field(default_factory=dict)
+    folder: Path = Path()
+
+    def all(self, kind: str) -> list:
+        """The data of every message of a kind, in order."""
+        return [data for name, data in self.heard if name == kind]
+
+    @property
+    def ending(self) -> str:
+        return self.heard[-1][0]
+
+    @property
+    def error(self) -> str:
+        """What went wrong: the words a person reads."""
+        if self.ending == "refused":
+            [answer] = self.all("refused")
+            return dev.refusal(answer, self.prompt)
+        [problem] = self.all("execution_error")
+        return problem["exception_message"]
+
+    @property
+    def files(self) -> list[Path]:
+        """The saved pictures, those of later stages last."""
+        return dev.saved_images(self.outputs, self.prompt, self.folder)
+
+    @property
+    def pictures(self) -> list[np.ndarray]:
+        """Their pixels."""
+        return [np.asarray(Image.open(path)) for path in self.files]
+
+
+class Comfy:
+    """A running server."""
+
+    def __init__(self, server: dev.Server):
+        self.server, self.object_info = server, server.object_info
+
+    def run(self, prompt: dict, on: Callable[[str, object], None] = lambda kind, data: None) -> Run:
+        """Run a prompt to its end, whatever that is (not even started is "refused"); `on` hears every message at once."""
+        client = uuid.uuid4().hex
+        run = Run(prompt, folder=self.server.workdir / "output")
+        with _patient(), self.server.listen(client) as stream:
+            try:
+                number = self.server.post("/prompt", {"prompt": prompt, "client_id": client})["prompt_id"]
+            except urllib.error.HTTPError as error:
+                run.heard.append(("refused", json.loads(error.read())))
+                return run
+            for kind, data in _messages(stream):
+                if isinstance(data, dict) and data.get("prompt_id", number) != number:
+                    continue
+                run.heard.append((kind, data))
+                on(kind, data)
+                if kind in ENDINGS:
+                    break
+        while not (history := self.server.get(f"/history/{number}")):
+            time.sleep(0.05)
+        run.outputs = history[number]["outputs"]
+        return run
+
+    def forget(self) -> None:
+        """Empty the server's cache of results and unload its models; it does so between two prompts."""
+        self.server.post("/free", {"unload_models": True, "free_memory": True})
+        time.sleep(1)
+
+    @staticmethod
+    def graph(name: str) -> dict:
+        """A file of workflows/, as the editor saved it."""
+        return json.loads((dev.ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
+
+    @staticmethod
+    def find(prompt: dict, kind: str, number: int = 0) -> str:
+        """The id of a node of a kind."""
+        return [key for key, node in prompt.items() if node["class_type"] == kind][number]
+
+    def workflow(self, name: str, **changes) -> dict:
+        """A file of workflows/ as a prompt, for the demo model, with changed widget values (all nodes that have them)."""
+        prompt = dev.to_prompt(self.graph(name), self.object_info)
+        _use_demo_model(prompt)
+        for node in prompt.values():
+            node["inputs"].update({key: value for key, value in changes.items() if key in node["inputs"]})
+        return prompt
+
+
+@contextlib.contextmanager
+def _patient():
+    """Sockets made here give up after a while, so that a server that hangs fails a test."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _messages(stream):
+    """dev.messages, and the binary ones too: texts as (node, text), previews as the bytes of a picture."""
+    while len(head := stream.read(2)) == 2:
+        opcode, length = head[0] & 15, head[1] & 127
+        if length > 125:
+            length = int.from_bytes(stream.read(2 if length == 126 else 8), "big")
+        payload = stream.read(length)
+        if opcode == 1:
+            message = json.loads(payload)
+            yield message["type"], message.get("data") or {}
+        elif opcode == 2:
+            event, payload = int.from_bytes(payload[:4], "big"), payload[4:]
+            if event == 3:
+                end = 4 + int.from_bytes(payload[:4], "big")
+                yield TEXT, (payload[4:end].decode(), payload[end:].decode())
+            elif event == 1:
+                yield PREVIEW, payload[4:]
+
+
+def _use_demo_model(prompt: dict) -> None:
+    """Put the embedded model where a checkpoint and its prompts are: they are gigabytes away."""
+    loaders = [key for key, node in prompt.items() if node["class_type"] == "CheckpointLoaderSimple"]
+    for key in [key for key, node in prompt.items() if node["class_type"].startswith("CLIPTextEncode")]:
+        del prompt[key]
+    for key in loaders:
+        prompt[key] = {"class_type": "FreeScaleDemoModel", "inputs": {"hat": "yes", "hue": 0.58, "framing": "portrait"}}
+    for node in prompt.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, list) and (value[0] in loaders or value[0] not in prompt):
+                slot = {"positive": 1, "negative": 2, "vae": 3}.get(name, 0)
+                node["inputs"][name] = [loaders[0], slot]
+
+
+def _tiny_transformer() -> dict[str, torch.Tensor]:
+    """The weights of a Stable Diffusion 3 of one narrow layer, which ComfyUI recognises and loads."""
+    from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
+
+    embedder = {"target": "torch.nn.Linear", "params": {"in_features": 64, "out_features": 64}}
+    network = MMDiT(
+        input_size=None, patch_size=2, in_channels=16, depth=1, adm_in_channels=64, context_embedder_config=embedder,
+        num_patches=16, pos_embed_max_size=4, pos_embed_scaling_factor=None, dtype=torch.float32, device="cpu", operations=torch.nn,
+    )  # fmt: skip
+    return {name: torch.zeros_like(weight) for name, weight in network.state_dict().items()}
+
+
+@pytest.fixture(scope="session")
+def comfy(tmp_path_factory):
+    """The server, with previews on, a picture to enlarge, and a model that FreeScale cannot use."""
+    host = dev.Host(Path(sys.executable), Path(os.environ["FREESCALE_COMFYUI"]))
+    workdir = tmp_path_factory.mktemp("comfyui")
+    (workdir / "input").mkdir()
+    (workdir / "models" / "diffusion_models").mkdir(parents=True)
+    ramp = np.mgrid[0:96, 0:128].sum(0).astype(np.uint8)
+    Image.fromarray(np.stack([ramp, ramp[::-1], 255 - ramp], -1)).save(workdir / "input" / "example.png")
+    save_file(_tiny_transformer(), workdir / "models" / "diffusion_models" / TRANSFORMER)
+    with dev.Server(host, workdir, options=("--preview-method", "latent2rgb")) as server:
+        yield Comfy(server)

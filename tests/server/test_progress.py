@@ -1,0 +1,88 @@
+"""What a person sees and can do while a cascade runs: progress, previews, re-use of stages, Cancel."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+STAGE_STEPS = 4  # the tail of 5 ddim_uniform steps at denoise 0.7
+
+
+@pytest.fixture
+def prompt(comfy):
+    """The demo, small."""
+    return comfy.workflow("freescale_demo", steps=5, width=192, height=192, native_size=192, stages="1.25x")
+
+
+def steps(run) -> list[str]:
+    """The node of every sampling step, in order."""
+    return [data["node"] for data in run.all("progress")]
+
+
+def test_progress_previews_and_the_stage_are_shown_on_the_cascade(comfy, prompt):
+    cascade = comfy.find(prompt, "SelfCascadeUpscale")
+    prompt[cascade]["inputs"].update(stages="1.25x, 320x320", seed=11)
+    run = comfy.run(prompt)
+    assert run.ending == "execution_success", run.error
+    assert run.all("text") == [(cascade, "stage 1 of 2: 240 × 240 px"), (cascade, "stage 2 of 2: 320 × 320 px")]
+
+    for stage in ("stage1", "stage2"):
+        [inner] = {node for node in steps(run) if node.endswith(stage)}
+        counted = [(data["value"], data["max"]) for data in run.all("progress") if data["node"] == inner]
+        assert counted == [(k + 1, STAGE_STEPS) for k in range(STAGE_STEPS)]
+        shown = {data["nodes"][inner]["display_node_id"] for data in run.all("progress_state") if inner in data["nodes"]}
+        assert shown == {cascade}
+        pictures = [data for kind, data in since(run, "text", int(stage[-1])) if kind == "preview"]
+        assert len(pictures) >= STAGE_STEPS
+        width, height = Image.open(io.BytesIO(pictures[0])).size
+        assert width == height > 0
+
+
+def since(run, kind: str, count: int) -> list:
+    """The messages after the `count`-th of a kind, up to the next of it."""
+    at = [i for i, (name, _) in enumerate(run.heard) if name == kind] + [len(run.heard)]
+    return run.heard[at[count - 1] : at[count]]
+
+
+def test_another_stage_runs_only_that_stage(comfy, prompt):
+    cascade = comfy.find(prompt, "SelfCascadeUpscale")
+    prompt[cascade]["inputs"]["seed"] = 12
+    first = comfy.run(prompt)
+    assert {node.rsplit(".")[-1] for node in steps(first)} >= {"stage1"}
+    prompt[cascade]["inputs"]["stages"] = "1.25x, 1.25x"
+    second = comfy.run(prompt)
+    assert second.ending == "execution_success", second.error
+    [sampled] = set(steps(second))
+    assert sampled.endswith("stage2")
+    assert [text for _, text in second.all("text")] == ["stage 2 of 2: 304 × 304 px"]
+    done = [data["node"] for data in second.all("executing") if data["node"]]
+    assert not [node for node in done if node.endswith("stage1")]
+    assert comfy.find(prompt, "KSampler") in second.all("execution_cached")[0]["nodes"]
+    np.testing.assert_array_equal(second.pictures[1], first.pictures[-1])  # stage 1, then and now
+
+
+def test_cancel_stops_within_a_step_and_leaves_no_trace(comfy, prompt):
+    cascade = comfy.find(prompt, "SelfCascadeUpscale")
+    prompt[cascade]["inputs"].update(seed=13, steps=12, stages="1.5x")
+    after = []
+
+    def cancel_at_the_second_step(kind, data):
+        if kind != "progress" or not data["node"].endswith("stage1"):
+            return
+        if data["value"] == 2:
+            comfy.server.post("/interrupt", {})
+            after.append(0)
+        elif after:
+            after[0] += 1
+
+    run = comfy.run(prompt, cancel_at_the_second_step)
+    assert run.ending == "execution_interrupted"
+    assert after in ([0], [1]), f"{after} steps after Cancel"
+    interrupted = comfy.run(prompt)
+    assert interrupted.ending == "execution_success", interrupted.error
+    comfy.forget()
+    undisturbed = comfy.run(prompt)
+    assert not undisturbed.all("execution_cached")[0]["nodes"]
+    for one, two in zip(interrupted.pictures, undisturbed.pictures, strict=True):
+        np.testing.assert_array_equal(one, two)

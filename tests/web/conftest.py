@@ -1,0 +1,76 @@
+"""ComfyUI's real web client in a headless Chromium, once with the classic canvas and once with Nodes 2.0."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import dev
+import pytest
+
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+QUIET = {  # first-start dialogs and overlays, none of which is about a workflow's nodes
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Graph.CanvasMenu": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Minimap.Visible": False,
+}
+READY = "window.app && window.app.graph && window.app.extensionManager"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser's path."""
+    names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else ["chromium", "chromium-browser", "google-chrome"]
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium here; install one with: sudo apt-get install chromium")
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(chromium, tmp_path_factory):
+    """A real ComfyUI with the pack."""
+    host = dev.Host(Path(sys.executable), Path(os.environ["FREESCALE_COMFYUI"]))
+    with dev.Server(host, tmp_path_factory.mktemp("comfyui")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    """Chromium under Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=["classic canvas", "Nodes 2.0"])
+def client(request, server, browser):
+    """The web client, open and idle; `client.nodes_2` says which renderer it uses."""
+    nodes_2 = request.param == "Nodes 2.0"
+    for name, value in {**QUIET, "Comfy.VueNodes.Enabled": nodes_2}.items():
+        server.post(f"/settings/{name}", value)
+    page = browser.new_page(viewport={"width": 2900, "height": 1300})
+    page.faults, page.nodes_2 = [], nodes_2
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.goto(server.url)
+    page.wait_for_function(READY, timeout=60_000)
+    enabled = page.evaluate("app.extensionManager.setting.get('Comfy.VueNodes.Enabled')")
+    assert enabled is nodes_2, "this client has no such renderer"
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory):
+    """Where screenshots go."""
+    folder = Path(os.environ.get("FREESCALE_ARTIFACTS") or tmp_path_factory.mktemp("artifacts"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

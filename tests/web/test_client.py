@@ -1,0 +1,126 @@
+"""The workflows in ComfyUI's own web client: they open whole, survive a save, send the right prompt, and run."""
+
+import json
+
+import dev
+import pytest
+
+NAMES = sorted(path.stem for path in (dev.ROOT / "workflows").glob("*.json"))
+
+UNKNOWN_NODES = """() => app.graph._nodes.filter(
+    n => n.has_errors || !LiteGraph.registered_node_types[n.type]).map(n => n.type)"""
+DIALOGS = """() => [...document.querySelectorAll('[role=dialog], .p-dialog')].map(d => d.innerText)"""
+NOTES_CUT_OFF = """() => app.graph._nodes.filter(n => n.type === 'MarkdownNote').filter(n => {
+    const root = n.widgets[0].element
+    return [root, ...root.querySelectorAll('div')].some(e => e.scrollHeight > e.clientHeight + 2)
+}).map(n => n.title)"""
+OVERLAPS = """() => {
+    const boxes = [...document.querySelectorAll('[data-node-id]')].map(e => [e.dataset.nodeId, e.getBoundingClientRect()])
+    return boxes.flatMap(([i, a]) => boxes.filter(([j, b]) => i < j && a.left < b.right && b.left < a.right &&
+        a.top < b.bottom && b.top < a.bottom).map(([j]) => [i, j]))
+}"""
+TOO_SMALL = """() => app.graph._nodes.filter(
+    n => n.size[0] < n.computeSize()[0] || n.size[1] < n.computeSize()[1]).map(n => n.type)"""
+NAMED_VALUES = """() => app.graph._nodes.map(
+    n => [n.id, (n.widgets ?? []).filter(w => !w.name.startsWith('$$')).map(w => [w.name, w.value])])"""
+SET_VALUES = """wanted => {
+    for (const node of app.graph._nodes)
+        for (const widget of node.widgets ?? [])
+            if (widget.name in wanted) widget.value = wanted[widget.name]
+}"""
+PICTURE_WIDTH = """([id, nodes2]) => {
+    const found = nodes2 ? [...document.querySelectorAll(`[data-node-id="${id}"] img`)] : app.graph.getNodeById(id).imgs ?? []
+    return found.find(i => i.naturalWidth)?.naturalWidth
+}"""
+FIT_VIEW = """() => {
+    const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),
+                   ...app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]])]
+    const [left, top, right, bottom] = [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
+    const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect()
+    view.scale = Math.min((canvas.width - 110) / (right - left), (canvas.height - 150) / (bottom - top), 1)
+    view.offset[0] = 80 / view.scale - left
+    view.offset[1] = 130 / view.scale - top
+    app.canvas.setDirty(true, true)
+}"""
+
+
+def saved(name: str) -> dict:
+    """A file of workflows/."""
+    return json.loads((dev.ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
+
+
+def show(client, graph: dict) -> None:
+    """Open a graph in the client."""
+    client.evaluate("graph => app.loadGraphData(graph)", graph)
+    client.wait_for_function("count => app.graph._nodes.length === count", arg=len(graph["nodes"]))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def opened(request, client) -> dict:
+    """A workflow, open in the client."""
+    graph = saved(request.param)
+    show(client, graph)
+    client.evaluate(FIT_VIEW)
+    client.wait_for_timeout(700)  # until everything is drawn, warnings too
+    return {"name": request.param, **graph}
+
+
+def values(graph: dict) -> dict:
+    """Each node's widget values."""
+    return {node["id"]: node.get("widgets_values") or [] for node in graph["nodes"]}
+
+
+def test_opens_whole(client, opened):
+    assert client.evaluate(UNKNOWN_NODES) == []
+    assert client.evaluate(DIALOGS) == []
+    assert client.faults == []
+
+
+def test_looks_tidy(client, opened, artifacts):
+    client.screenshot(path=artifacts / f"{opened['name']}{'_nodes2' if client.nodes_2 else ''}.png")
+    if client.nodes_2:  # nodes grow with their content
+        assert client.evaluate("document.querySelectorAll('[data-node-id]').length") == len(opened["nodes"])
+        assert client.evaluate(OVERLAPS) == []
+    else:
+        assert client.evaluate(TOO_SMALL) == []
+        assert client.evaluate(NOTES_CUT_OFF) == []
+
+
+def test_survives_a_save(client, opened):
+    again = client.evaluate("app.graph.serialize()")
+    assert values(again) == values(opened)
+    assert sorted(again["links"]) == sorted(opened["links"])
+    assert {n["id"]: n["type"] for n in again["nodes"]} == {n["id"]: n["type"] for n in opened["nodes"]}
+
+
+def test_sends_the_prompt_that_dev_sends(client, server, opened):
+    assert client.evaluate("app.graphToPrompt()")["output"] == dev.to_prompt(opened, server.object_info)
+
+
+def test_the_demo_runs_and_its_pictures_arrive(client):
+    graph = saved("freescale_demo")
+    show(client, graph)
+    client.evaluate(SET_VALUES, {"steps": 2, "stages": "1.25x", "seed": 21 + client.nodes_2})
+    client.get_by_test_id("queue-button").click()
+    base, stages = (node["id"] for node in graph["nodes"] if node["type"] == "SaveImage")
+    for node, side in ((base, 256), (stages, 320)):
+        client.wait_for_function("id => app.nodeOutputs[id]?.images?.length === 1", arg=node, timeout=90_000)
+        width = client.wait_for_function(PICTURE_WIDTH, arg=[node, client.nodes_2], timeout=30_000)
+        assert width.json_value() == side
+    # The client saves the last "stage k of n" behind a node's own values: they must come back all the same.
+    before = client.evaluate(NAMED_VALUES)
+    show(client, client.evaluate("app.graph.serialize()"))
+    assert client.evaluate(NAMED_VALUES) == before
+    assert client.faults == []
+
+
+def test_a_missing_node_would_be_noticed(client):
+    """The checks above can fail."""
+    graph = saved("freescale_demo")
+    graph["nodes"][2]["type"] = "FreeScaleNoSuchNode"
+    show(client, graph)
+    client.wait_for_function("() => document.querySelector('[role=dialog], .p-dialog')", timeout=10_000)
+    assert client.evaluate(UNKNOWN_NODES) == ["FreeScaleNoSuchNode"]
+    assert "FreeScaleNoSuchNode" in client.evaluate(DIALOGS)[0]
+    client.keyboard.press("Escape")
+    client.wait_for_function("() => !document.querySelector('[role=dialog], .p-dialog')", timeout=10_000)
