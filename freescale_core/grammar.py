@@ -28,7 +28,9 @@ def parse_blocks(text: str) -> Selection:
             continue
         match = re.fullmatch(r"(down|input|middle|up|output)(?:\.(\d{1,3})(?:-(\d{1,3}))?)?", part)
         if not match:
-            raise ValueError(f"“{part}” is not a block: write all, down, middle, up, input.4, input.4-8 or output.0-2, separated by commas")
+            raise ValueError(
+                f"“{part}” is not a block: write all, down, middle, up, input.4, input.4-8 or output.0-2, separated by commas"
+            )
         name, first, last = match.groups()
         if first is None:
             ranges.append((SECTIONS[name], 0, 10**6))
@@ -66,7 +68,9 @@ def parse_stages(text: str) -> list[StageSize]:
                 raise ValueError(f"“{part}” is not a multiple of {LATENT_CELL} px: write {near}")
             stages.append(StageSize(size=(height, width)))
         else:
-            raise ValueError(f"“{part}” is not a stage: write factors such as 2x, 2x or sizes such as 2048x2048, 4096x4096 (width x height)")
+            raise ValueError(
+                f"“{part}” is not a stage: write factors such as 2x, 2x or sizes such as 2048x2048, 4096x4096 (width x height)"
+            )
     if not stages:
         raise ValueError("no stage is given: write for instance 2x, 2x or 2048x2048")
     return stages

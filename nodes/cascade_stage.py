@@ -51,7 +51,9 @@ class FreeScaleCascadeStage(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, positive, negative, vae, height, width, latent_image=None, image=None, pictures=(), **settings) -> io.NodeOutput:
+    def execute(
+        cls, model, positive, negative, vae, height, width, latent_image=None, image=None, pictures=(), **settings
+    ) -> io.NodeOutput:
         if not pictures:  # the first stage; later ones have both, the latent and its picture
             picture_size(NAME, model, vae, latent_image, image)
         announce_stage(cls.hidden, width, height)

@@ -19,8 +19,8 @@ class FreeScaleDemoModel(io.ComfyNode):
             category="FreeScale",
             description="A tiny model of SDXL's structure that draws one character on a meadow at 256 px, on any computer. For trying FreeScale out; replace it by a checkpoint loader.",
             inputs=[
-                io.Combo.Input("hat", options=["yes", "no", OPEN], default="yes", tooltip="Whether the character wears a hat."),
-                io.Float.Input("hue", default=0.58, min=0.0, max=1.0, step=0.01, tooltip="Colour of the sky, as a turn around the colour circle: 0 red, 0.33 green, 0.67 blue."),
+                io.Combo.Input("hat", options=["yes", "no", OPEN], default="no", tooltip="Whether the character wears a hat."),
+                io.Float.Input("hue", default=0.1, min=0.0, max=1.0, step=0.01, tooltip="Colour of the sky, as a turn around the colour circle: 0 red, 0.33 green, 0.67 blue."),
                 io.Combo.Input("framing", options=[*FRAMINGS, OPEN], default=FRAMINGS[0], tooltip="What the picture shows: the whole character, a part of it, or the meadow without it."),
             ],
             outputs=[
@@ -36,4 +36,11 @@ class FreeScaleDemoModel(io.ComfyNode):
         model, vae = load_demo_model()
         positive = encode_conditions({"yes": True, "no": False}.get(hat), hue, framing if framing in FRAMINGS else None)
         negative = encode_conditions(None, None, None)
-        return io.NodeOutput(model, *([[tokens[None], {"pooled_output": pooled[None], "width": NATIVE, "height": NATIVE}]] for tokens, pooled in (positive, negative)), vae)
+        return io.NodeOutput(
+            model,
+            *(
+                [[tokens[None], {"pooled_output": pooled[None], "width": NATIVE, "height": NATIVE}]]
+                for tokens, pooled in (positive, negative)
+            ),
+            vae,
+        )

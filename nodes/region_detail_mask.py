@@ -62,7 +62,9 @@ def _require_no_painting(regions: str) -> None:
     except (ValueError, AttributeError):
         raise bad_input(NAME, "regions", regions[:40], "this is not a painting. Clear the text") from None
     if painted:
-        raise bad_input(NAME, "regions", f"{len(painted)} painted", "this version cannot paint yet. Clear the text and wire a mask instead")
+        raise bad_input(
+            NAME, "regions", f"{len(painted)} painted", "this version cannot paint yet. Clear the text and wire a mask instead"
+        )
 
 
 def _checked_mask(mask: torch.Tensor | None, image: torch.Tensor | None) -> torch.Tensor:
@@ -73,7 +75,9 @@ def _checked_mask(mask: torch.Tensor | None, image: torch.Tensor | None) -> torc
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3:
-        raise bad_input(NAME, "mask", list(mask.shape), "a mask has the shape [batch, height, width]. Convert a picture with ImageToMask")
+        raise bad_input(
+            NAME, "mask", list(mask.shape), "a mask has the shape [batch, height, width]. Convert a picture with ImageToMask"
+        )
     if not torch.isfinite(mask).all():
         raise bad_input(NAME, "mask", "NaN", "the mask has values that are not numbers. Look at the node that makes it")
     if image is not None and mask.shape[1:] != image.shape[1:3]:
@@ -83,6 +87,11 @@ def _checked_mask(mask: torch.Tensor | None, image: torch.Tensor | None) -> torc
         )  # fmt: skip
     if image is not None and mask.shape[0] != image.shape[0]:
         if mask.shape[0] != 1:
-            raise bad_input(NAME, "mask", f"{mask.shape[0]} masks", f"there are {image.shape[0]} pictures. Wire one mask for all of them, or one for each")
+            raise bad_input(
+                NAME,
+                "mask",
+                f"{mask.shape[0]} masks",
+                f"there are {image.shape[0]} pictures. Wire one mask for all of them, or one for each",
+            )
         mask = mask.expand(image.shape[0], -1, -1)
     return mask.float().cpu().clamp(0, 1)

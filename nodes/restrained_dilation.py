@@ -44,7 +44,12 @@ class RestrainedDilation(io.ComfyNode):
     def execute(cls, model, preset, factor, end_percent, layers, native_size) -> io.NodeOutput:
         require_unet(model, NAME)
         if 0 < factor < 1:
-            raise bad_input(NAME, "factor", factor, "a dilation below 1 does not exist. Write 0 to take it from the picture's size, or 1 and more")
+            raise bad_input(
+                NAME,
+                "factor",
+                factor,
+                "a dilation below 1 does not exist. Write 0 to take it from the picture's size, or 1 and more",
+            )
         strides = convolutions(model)
         names = dilated_layers(strides, preset, parsed(NAME, "layers", layers, parse_blocks))
         if not names:

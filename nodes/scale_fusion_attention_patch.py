@@ -43,10 +43,17 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
         return validity(NAME, "blocks", blocks, parse_blocks)
 
     @classmethod
-    def execute(cls, model, global_attention, blur_axes, jitter, seed, native_size, start_percent, end_percent, blocks) -> io.NodeOutput:
+    def execute(
+        cls, model, global_attention, blur_axes, jitter, seed, native_size, start_percent, end_percent, blocks
+    ) -> io.NodeOutput:
         require_unet(model, NAME)
         if start_percent > end_percent:
-            raise bad_input(NAME, "start_percent", start_percent, f"it is after end_percent = {end_percent}, so nothing would happen. Make it smaller")
+            raise bad_input(
+                NAME,
+                "start_percent",
+                start_percent,
+                f"it is after end_percent = {end_percent}, so nothing would happen. Make it smaller",
+            )
         settings = ScaleFusion(
             strided=global_attention == "strided",
             blur_features=blur_axes == "hwd",

@@ -81,5 +81,10 @@ class SelfCascadeUpscale(io.ComfyNode):
 def _only(name: str, values: list):
     """The one value of an input."""
     if len(values) != 1:
-        raise bad_input(NAME, name, f"a list of {len(values)}", "the cascade takes one picture or one batch at a time. Join the list with Batch Images, or take one item of it")
+        raise bad_input(
+            NAME,
+            name,
+            f"a list of {len(values)}",
+            "the cascade takes one picture or one batch at a time. Join the list with Batch Images, or take one item of it",
+        )
     return values[0]

@@ -39,7 +39,9 @@ def variants(x, weights, heads, grid, scale):
 
     def ours(blur, strides=None):
         q, k, v = (x @ weights[name].T for name in ("to_q", "to_k", "to_v"))
-        overall, fused = attention.scale_fusion(q, k, v, plan, views, scale, lambda q, k, v, grid: oracle.attention(q, k, v, heads), strides)
+        overall, fused = attention.scale_fusion(
+            q, k, v, plan, views, scale, lambda q, k, v, grid: oracle.attention(q, k, v, heads), strides
+        )
         out = lambda y: y @ weights["to_out"].T + weights["to_out_bias"]  # noqa: E731
         return out(fused) if blur == "hw" else attention.fold_feature_blur(out(overall), out(fused), scale)
 
@@ -91,12 +93,16 @@ def report(results: dict[str, dict]) -> str:
         spread = f"{min(r['seconds']):.4f} … {max(r['seconds']):.4f}"
         peak = f"{r['peak_bytes'] / 2**20:.0f}" if "peak_bytes" in r else ""
         ratio = f"{medians[name] / rival:.2f}" if rival else ""
-        lines.append(f"{name:24}{medians[name]:>10.4f}{spread:>18}{ratio:>11}{medians[name] / medians['plain attention']:>9.2f}{peak:>9}")
+        lines.append(
+            f"{name:24}{medians[name]:>10.4f}{spread:>18}{ratio:>11}{medians[name] / medians['plain attention']:>9.2f}{peak:>9}"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="dev.py bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", type=int, default=2, help="times the native size (2 = 2048² at width 640)")
     parser.add_argument("--width", type=int, default=640, help="features: 640 at SDXL's latent/2, 1280 at latent/4")
     parser.add_argument("--native", type=int, default=64, help="tokens a side of the native picture at that level")
@@ -125,7 +131,9 @@ def main() -> None:
         results = measure(functions, args.repeats, device)
     print(report(results))
     if args.json:
-        args.json.write_text(json.dumps({"settings": vars(args) | {"json": str(args.json)}, "device": name, "results": results}, indent=1))
+        args.json.write_text(
+            json.dumps({"settings": vars(args) | {"json": str(args.json)}, "device": name, "results": results}, indent=1)
+        )
 
 
 if __name__ == "__main__":

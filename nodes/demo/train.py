@@ -74,14 +74,20 @@ class Trainer:
         self.device = next(module.parameters()).device
         self.rate = torch.tensor(lr / 200, device=self.device)
         gpu = self.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(module.parameters(), lr=self.rate, weight_decay=1e-3, fused=gpu, foreach=False, capturable=gpu)
+        self.optimizer = torch.optim.AdamW(
+            module.parameters(), lr=self.rate, weight_decay=1e-3, fused=gpu, foreach=False, capturable=gpu
+        )
         self.average = {k: v.detach().clone() for k, v in module.state_dict().items()}
         self.losses: list[float] = []
         self.running = torch.zeros(2, device=self.device)
 
     def summary(self) -> dict:
         """What is recorded of a training run."""
-        return {"steps": self.count, "minutes": round((time.time() - self.began) / 60, 1), "loss": round((self.losses or [0])[-1], 5)}
+        return {
+            "steps": self.count,
+            "minutes": round((time.time() - self.began) / 60, 1),
+            "loss": round((self.losses or [0])[-1], 5),
+        }
 
     def progress(self) -> float:
         """How much of the training is done, 0 … 1."""
@@ -251,7 +257,9 @@ def main() -> None:
         trainer = train_vae(vae, pictures, args.vae_steps, args.vae_batch, device)
         record["vae"] = trainer.summary() | {"batch": args.vae_batch, "scenes": args.scenes, "seed": args.seed}
 
-    latents = torch.cat([encode(vae, p, device) for p in pictures.split(256)] + [encode(vae, p.flip(3), device) for p in pictures.split(256)])
+    latents = torch.cat(
+        [encode(vae, p, device) for p in pictures.split(256)] + [encode(vae, p.flip(3), device) for p in pictures.split(256)]
+    )
     record["latent_rgb"] = rgb_factors(latents[: min(2000, args.scenes)], pictures[:2000]).round(4).tolist()
     keep = lambda state: save({"vae": vae.state_dict(), "unet": state}, record, args.out)  # noqa: E731
     keep(unet.state_dict())  # a run cut short can go on from here

@@ -51,11 +51,13 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
     enlarged = picture_enlargement(model, settings.native_size)
     layers = [layer for layer in attention_layers(model) if settings.blocks.contains(*layer[:2])]
     if not layers:
-        raise bad_input(node, "blocks", str(settings.blocks), f"none of them has self-attention. This model has it in {_blocks_of(model)}")
+        raise bad_input(
+            node, "blocks", str(settings.blocks), f"none of them has self-attention. This model has it in {_blocks_of(model)}"
+        )
     sampling = model.get_model_object("model_sampling")
     highest, lowest = (sampling.percent_to_sigma(p) for p in (settings.start_percent, settings.end_percent))
 
-    def around_unet(executor, x, timesteps, context=None, y=None, control=None, transformer_options={}, **kwargs):
+    def around_unet(executor, x, timesteps, context, y, control, transformer_options, **kwargs):
         size = enlarged(*x.shape[-2:])
         sigma = running_sigma(transformer_options)
         if size and sigma is not None and lowest <= sigma <= highest:
@@ -102,7 +104,9 @@ class _Replacement:
             extra = {**extra_options, "activations_shape": [q.shape[0], channels, *grid]}
             if self.before is not None:
                 return self.before(q, k, v, extra, **kwargs)
-            return optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), transformer_options=extra)
+            return optimized_attention(
+                q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), transformer_options=extra
+            )
 
         return self.fuse(self.layer, attend, q, k, v, extra_options)
 

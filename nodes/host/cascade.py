@@ -47,18 +47,43 @@ def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, 
         raise bad_input(node, "vae", "none", "the checkpoint holds no VAE. Load one with Load VAE")
     channels = model.get_model_object("latent_format").latent_channels
     if getattr(vae, "latent_channels", channels) != channels:
-        raise bad_input(node, "vae", f"{vae.latent_channels} channels", f"the model's latents have {channels}. Load the VAE that belongs to the checkpoint")
+        raise bad_input(
+            node,
+            "vae",
+            f"{vae.latent_channels} channels",
+            f"the model's latents have {channels}. Load the VAE that belongs to the checkpoint",
+        )
     if (latent is None) == (image is None):
-        raise bad_input(node, "latent_image, image", "both" if latent else "none", "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge")
+        raise bad_input(
+            node,
+            "latent_image, image",
+            "both" if latent else "none",
+            "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge",
+        )
     if image is not None:
         if not torch.isfinite(image).all():
-            raise bad_input(node, "image", "NaN", "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture")
+            raise bad_input(
+                node,
+                "image",
+                "NaN",
+                "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture",
+            )
         return image.shape[1], image.shape[2]
     samples = latent["samples"]
     if samples.ndim != 4 or samples.shape[1] != channels:
-        raise bad_input(node, "latent_image", list(samples.shape), f"the model takes latents of shape [batch, {channels}, height, width]. Use a latent made for this model")
+        raise bad_input(
+            node,
+            "latent_image",
+            list(samples.shape),
+            f"the model takes latents of shape [batch, {channels}, height, width]. Use a latent made for this model",
+        )
     if not torch.isfinite(samples).all():
-        raise bad_input(node, "latent_image", "NaN", "the latent has values that are not numbers. Look at the sampler before it, or its VAE precision")
+        raise bad_input(
+            node,
+            "latent_image",
+            "NaN",
+            "the latent has values that are not numbers. Look at the sampler before it, or its VAE precision",
+        )
     return samples.shape[2] * LATENT_CELL, samples.shape[3] * LATENT_CELL
 
 
@@ -76,18 +101,32 @@ def require_plan(node: str, model: ModelPatcher, stage: Stage) -> torch.Tensor:
     host = comfy.samplers.KSampler(model, stage.steps, "cpu", stage.sampler_name, stage.scheduler, 1.0, model.model_options)
     sigmas = stage_sigmas(host.sigmas, sigma_table(model.get_model_object("model_sampling")), stage.denoise)
     if len(sigmas) < 2:
-        raise bad_input(node, "denoise", stage.denoise, f"no step of the {stage.steps}-step schedule is that late. Raise denoise or steps")
+        raise bad_input(
+            node, "denoise", stage.denoise, f"no step of the {stage.steps}-step schedule is that late. Raise denoise or steps"
+        )
     return sigmas
 
 
 def require_detail_map(node: str, detail_map: torch.Tensor) -> None:
     """Refuse what is not a map of finite α."""
     if detail_map.ndim != 3 or not torch.isfinite(detail_map).all():
-        raise bad_input(node, "detail_map", list(detail_map.shape), "it must hold one finite number per pixel. Make it with FreeScale Region Detail")
+        raise bad_input(
+            node,
+            "detail_map",
+            list(detail_map.shape),
+            "it must hold one finite number per pixel. Make it with FreeScale Region Detail",
+        )
 
 
 def run_stage(
-    node: str, model: ModelPatcher, positive: list, negative: list, vae: Any, stage: Stage, latent: dict | None, image: torch.Tensor | None
+    node: str,
+    model: ModelPatcher,
+    positive: list,
+    negative: list,
+    vae: Any,
+    stage: Stage,
+    latent: dict | None,
+    image: torch.Tensor | None,
 ) -> tuple[torch.Tensor, dict]:
     """The enlarged picture [B, H, W, 3] and its LATENT; `image`, or else `latent`, is the picture before.
 

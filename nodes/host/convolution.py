@@ -15,10 +15,12 @@ from .model import picture_enlargement, remember_native_size, running_sigma
 
 KEY = "freescale_restrained_dilation"
 
-_factors: ContextVar[dict[str, float]] = ContextVar("freescale_dilation_factors", default={})
+_factors: ContextVar[dict[str, float]] = ContextVar("freescale_dilation_factors")
 
 
-def with_restrained_dilation(model: ModelPatcher, strides: dict[str, tuple[int, int]], factor: float, end_percent: float, native_size: int) -> ModelPatcher:
+def with_restrained_dilation(
+    model: ModelPatcher, strides: dict[str, tuple[int, int]], factor: float, end_percent: float, native_size: int
+) -> ModelPatcher:
     """A clone of `model` whose convolutions (name → stride) are dilated while σ is above that of `end_percent`.
 
     `factor` 0 takes the running picture's enlargement; nothing is dilated at the native size or below.
@@ -28,12 +30,12 @@ def with_restrained_dilation(model: ModelPatcher, strides: dict[str, tuple[int, 
     enlarged = picture_enlargement(model, native_size)
     lowest = model.get_model_object("model_sampling").percent_to_sigma(end_percent)
 
-    def around_unet(executor, x, timesteps, context=None, y=None, control=None, transformer_options={}, **kwargs):
+    def around_unet(executor, x, timesteps, context, y, control, transformer_options, **kwargs):
         size = enlarged(*x.shape[-2:])
         sigma = running_sigma(transformer_options)
         if size is None or sigma is None or sigma < lowest:
             return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
-        token = _factors.set({**_factors.get(), **dict.fromkeys(strides, factor or size.factor)})
+        token = _factors.set({**_factors.get({}), **dict.fromkeys(strides, factor or size.factor)})
         try:
             return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
         finally:
@@ -48,7 +50,7 @@ def with_restrained_dilation(model: ModelPatcher, strides: dict[str, tuple[int, 
 
 def _conv_forward(name: str, stride: tuple[int, int], before):
     def conv_forward(input, weight, bias, **kwargs):
-        factor = _factors.get().get(name)
+        factor = _factors.get({}).get(name)
         return before(input, weight, bias, **kwargs) if factor is None else dilated_conv2d(input, weight, bias, stride, factor)
 
     return conv_forward

@@ -9,7 +9,9 @@ def announce_stage(hidden, width: int, height: int) -> None:
     """Show "stage k of n" on the cascade's node. `hidden` has the stage's unique_id and the running graph."""
     graph, own_id = hidden.dynprompt, hidden.unique_id
     parent = graph.get_parent_node_id(own_id)
-    siblings = [i for i in graph.all_node_ids() if graph.get_parent_node_id(i) == parent and graph.get_node(i)["class_type"] == STAGE]
+    siblings = [
+        i for i in graph.all_node_ids() if graph.get_parent_node_id(i) == parent and graph.get_node(i)["class_type"] == STAGE
+    ]
     if parent is None or own_id not in siblings:
         return
     number = own_id.rsplit("stage", 1)[-1]

@@ -61,7 +61,9 @@ class BlendSampler(comfy.samplers.KSAMPLER):
 
         def sample_freescale_blend(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
             pull = _pull(model, detail, detail_map)
-            return run(function, kind, pull)(model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options)
+            return run(function, kind, pull)(
+                model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options
+            )
 
         super().__init__(sample_freescale_blend, sampler.extra_options)
 
@@ -115,7 +117,9 @@ def _by_call(function: Callable, kind: str, pull: Pull) -> Callable:
     """Run a multi-step sampler whole; its history survives because the blend happens on the tensor it owns."""
 
     def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
-        return function(_BlendedModel(model, pull), x.clone(), sigmas, extra_args=extra_args, callback=callback, disable=disable, **options)
+        return function(
+            _BlendedModel(model, pull), x.clone(), sigmas, extra_args=extra_args, callback=callback, disable=disable, **options
+        )
 
     return sample
 

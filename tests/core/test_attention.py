@@ -44,7 +44,16 @@ def test_windows_cover_every_token(h, w, ratio, key):
     assert coverage(plan, fixed_views(plan)).min() >= 1
 
 
-@given(sides, sides, ratios, st.integers(2, 4), st.integers(1, 2), st.sampled_from(["hw", "hwd"]), st.sampled_from([None, (1, 2), (2, 3), (4, 1)]), keys)
+@given(
+    sides,
+    sides,
+    ratios,
+    st.integers(2, 4),
+    st.integers(1, 2),
+    st.sampled_from(["hw", "hwd"]),
+    st.sampled_from([None, (1, 2), (2, 3), (4, 1)]),
+    keys,
+)
 @example(h=17, w=13, ratio=2.5, factor=3, batch=2, blur="hwd", strides=(3, 2), key=1)  # odd sides, unequal sub-grids
 @example(h=16, w=16, ratio=1.25, factor=2, batch=1, blur="hw", strides=None, key=2)  # C's vanishing blur
 @example(h=20, w=1, ratio=2.0, factor=2, batch=1, blur="hw", strides=None, key=3)  # one window on an axis

@@ -124,7 +124,9 @@ def test_up_blocks_and_scalecrafter_presets_on_sdxl():
 
 def test_custom_preset_follows_the_selection():
     chosen = dilated_layers(SDXL, "custom", parse_blocks("input.3-4, middle, output.5"))
-    expected = {"input_blocks.3.0.op", "output_blocks.5.2.conv"} | residual("input_blocks.4.0", "middle_block.0", "middle_block.2", "output_blocks.5.0")
+    expected = {"input_blocks.3.0.op", "output_blocks.5.2.conv"} | residual(
+        "input_blocks.4.0", "middle_block.0", "middle_block.2", "output_blocks.5.0"
+    )
     assert set(chosen) == expected
     assert dilated_layers(SDXL, "custom", parse_blocks("all")) == SDXL
     assert dilated_layers(KOALA_700M, "custom", parse_blocks("middle")) == []

@@ -41,7 +41,10 @@ def test_blocks(text, expected):
     [
         ("", "no block is named: write all, or for instance down, middle"),
         (" , ,", "no block is named"),
-        ("dwn, middle", "“dwn” is not a block: write all, down, middle, up, input.4, input.4-8 or output.0-2, separated by commas"),
+        (
+            "dwn, middle",
+            "“dwn” is not a block: write all, down, middle, up, input.4, input.4-8 or output.0-2, separated by commas",
+        ),
         ("down middle", "“down middle” is not a block"),
         ("input.8-4", "“input.8-4” runs backwards: write input.4-8"),
         ("input.", "“input.” is not a block"),
@@ -115,7 +118,9 @@ def test_sizes_errors(text, message):
     assert str(caught.value).startswith(message)
 
 
-tokens = st.sampled_from(["all", "down", "middle", "input", "output", ".", "-", "4", "12", ",", " ", "x", "×", "2048", "1.5", "٣", "0"])
+tokens = st.sampled_from(
+    ["all", "down", "middle", "input", "output", ".", "-", "4", "12", ",", " ", "x", "×", "2048", "1.5", "٣", "0"]
+)
 texts = st.one_of(st.text(), st.lists(tokens, max_size=12).map("".join), st.text("0123456789x.,", max_size=2000))
 
 
@@ -130,7 +135,11 @@ def test_any_text_is_read_or_refused_quickly(text):
     assert time.perf_counter() - start < 0.5
 
 
-@given(st.integers(1, 2048), st.integers(1, 2048), st.lists(st.integers(100, 400).map(lambda n: f"{n / 100}x"), min_size=1, max_size=4))
+@given(
+    st.integers(1, 2048),
+    st.integers(1, 2048),
+    st.lists(st.integers(100, 400).map(lambda n: f"{n / 100}x"), min_size=1, max_size=4),
+)
 def test_stages_never_shrink_and_are_whole_cells(h8, w8, factors):
     height, width = 8 * h8, 8 * w8
     try:

@@ -44,7 +44,9 @@ def test_timestep_reads_the_table_between_its_points():
         assert timestep(TABLE[t], TABLE) == pytest.approx(t, abs=1e-9)
     assert timestep(math.sqrt(TABLE[300] * TABLE[301]), TABLE) == pytest.approx(300.5)  # midway in log σ
     assert timestep(0.0, TABLE) == 0 and timestep(1e9, TABLE) == 999
-    assert timestep(TABLE[9::10][50], TABLE[9::10]) == pytest.approx(509)  # a distilled table: every tenth step, the last being 999
+    assert timestep(TABLE[9::10][50], TABLE[9::10]) == pytest.approx(
+        509
+    )  # a distilled table: every tenth step, the last being 999
 
 
 @pytest.mark.parametrize(("i", "c"), [(15, 0.592), (20, 0.392), (25, 0.221), (30, 0.101), (35, 0.033), (40, 0.006)])

@@ -68,7 +68,9 @@ def model():
 @pytest.fixture(scope="session")
 def sketch():
     """A MODEL of one level, where only the sampling around it matters."""
-    return build({**UNET, "num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [0], "transformer_depth_output": [0, 0]})
+    return build(
+        {**UNET, "num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [0], "transformer_depth_output": [0, 0]}
+    )
 
 
 def conditioning(seed, **values):
@@ -92,6 +94,8 @@ def run(prompts):
         if sigmas is None:
             sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", steps)
         sampler = sampler or comfy.samplers.sampler_object("euler")
-        return comfy.sample.sample_custom(model, noise, cfg, sampler, sigmas, *prompts, latent, seed=seed, disable_pbar=True, **options)
+        return comfy.sample.sample_custom(
+            model, noise, cfg, sampler, sigmas, *prompts, latent, seed=seed, disable_pbar=True, **options
+        )
 
     return sample

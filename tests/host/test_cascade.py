@@ -16,7 +16,17 @@ from freescale.nodes.host.sampling import BlendSampler
 from freescale.nodes.scale_fusion_attention_patch import ScaleFusionAttentionPatch
 from freescale.nodes.self_cascade_upscale import SelfCascadeUpscale
 
-SETTINGS = dict(seed=3, steps=2, cfg=2.0, sampler_name="euler", scheduler="ddim_uniform", denoise=0.7, detail=2.0, resize_in="pixels", vae_tiling="auto")
+SETTINGS = dict(
+    seed=3,
+    steps=2,
+    cfg=2.0,
+    sampler_name="euler",
+    scheduler="ddim_uniform",
+    denoise=0.7,
+    detail=2.0,
+    resize_in="pixels",
+    vae_tiling="auto",
+)
 
 
 def stage(height, width, **changed):
@@ -85,7 +95,9 @@ def test_restart_is_cut_by_time_not_by_index(model, scheduler, by_index):
 
 def test_turbo_restart(model):
     """euler_ancestral, sgm_uniform, 4 steps, denoise 0.5: t = 999, 749, 499, 249, of which the last two run."""
-    sigmas = require_plan("node", model, stage(256, 256, steps=4, scheduler="sgm_uniform", sampler_name="euler_ancestral", denoise=0.5))
+    sigmas = require_plan(
+        "node", model, stage(256, 256, steps=4, scheduler="sgm_uniform", sampler_name="euler_ancestral", denoise=0.5)
+    )
     assert [timestep(float(sigma), table_of(model)) for sigma in sigmas[:-1]] == pytest.approx([499, 249], abs=1)
 
 
@@ -141,7 +153,9 @@ def cascade(demo, stages, **wired):
             continue
         assert inner["class_type"] == "FreeScaleCascadeStage"
         parts = [given[k] for k in ("model", "positive", "negative", "vae")]
-        picture, latent = run_stage("node", *parts, Stage(**{k: given[k] for k in names}), given.get("latent_image"), given.get("image"))
+        picture, latent = run_stage(
+            "node", *parts, Stage(**{k: given[k] for k in names}), given.get("latent_image"), given.get("image")
+        )
         results[name] = [picture, latent, (*given.get("pictures", ()), picture)]
     return [results[link[0]][link[1]] for link in output.args]
 
@@ -272,8 +286,14 @@ def test_tiling_and_latent_resize(demo, small, tiling, resize_in):
     ("wired", "words"),
     [
         ({}, ["latent_image, image = 'none'", "exactly one"]),
-        ({"latent_image": {"samples": torch.zeros(1, 4, 16, 16)}, "image": torch.zeros(1, 128, 128, 3)}, ["latent_image, image = 'both'"]),
-        ({"latent_image": {"samples": torch.zeros(1, 16, 16, 16)}}, ["latent_image = [1, 16, 16, 16]", "[batch, 4, height, width]"]),
+        (
+            {"latent_image": {"samples": torch.zeros(1, 4, 16, 16)}, "image": torch.zeros(1, 128, 128, 3)},
+            ["latent_image, image = 'both'"],
+        ),
+        (
+            {"latent_image": {"samples": torch.zeros(1, 16, 16, 16)}},
+            ["latent_image = [1, 16, 16, 16]", "[batch, 4, height, width]"],
+        ),
         ({"latent_image": {"samples": torch.full((1, 4, 16, 16), float("nan"))}}, ["latent_image = 'NaN'"]),
         ({"image": torch.full((1, 128, 128, 3), float("nan"))}, ["image = 'NaN'"]),
     ],
@@ -287,3 +307,11 @@ def test_bad_pictures_are_refused(demo, wired, words):
 def test_stages_that_shrink_are_refused(demo, small):
     with pytest.raises(ValueError, match="FreeScale Cascade › stages = '64x64': 64x64 is smaller than the 128x128 picture"):
         cascade(demo, "64x64", latent_image=small)
+
+
+def test_a_list_of_pictures_is_refused(demo):
+    """Without that, ComfyUI would expand the node once per picture, each time wired to all of them."""
+    given = dict(zip(("model", "positive", "negative", "vae"), demo), stages="2x", **SETTINGS)
+    lists = {name: [value] for name, value in given.items()} | {"image": [torch.rand(1, 64, 64, 3)] * 2}
+    with pytest.raises(ValueError, match="FreeScale Cascade › image = 'a list of 2': .*one picture"):
+        SelfCascadeUpscale.execute(**lists)

@@ -5,7 +5,6 @@ import logging
 
 import comfy.model_management
 import comfy.samplers
-import nodes as host_nodes  # noqa: F401  the host's nodes: comfy_extras below rely on them
 import oracle
 import pytest
 import torch
@@ -19,6 +18,8 @@ from freescale.nodes.host import convolution as host_convolution
 from freescale.nodes.restrained_dilation import RestrainedDilation
 from freescale.nodes.scale_fusion_attention_patch import ScaleFusionAttentionPatch
 
+import nodes as host_nodes  # noqa: F401  the host's nodes: comfy_extras below rely on them
+
 NATIVE, LARGE = (16, 16), (32, 32)  # latents of 128 px, the model's native size, and of 256 px
 ODD = (40, 28)  # fractional ratios: 2.5 and 1.75
 
@@ -26,7 +27,16 @@ OUTPUT = "diffusion_model.middle_block.0.in_layers.2"  # a convolution that ever
 
 
 def fusion(model, **changed):
-    settings = dict(global_attention="full", blur_axes="hw", jitter=True, seed=0, native_size=0, start_percent=0.0, end_percent=1.0, blocks="all")
+    settings = dict(
+        global_attention="full",
+        blur_axes="hw",
+        jitter=True,
+        seed=0,
+        native_size=0,
+        start_percent=0.0,
+        end_percent=1.0,
+        blocks="all",
+    )
     return ScaleFusionAttentionPatch.execute(model, **{**settings, **changed}).args[0]
 
 
@@ -81,7 +91,10 @@ def test_native_size_is_the_longer_side(model, run):
 
 
 def test_blocks_limit_scale_fusion(model, run):
-    parts = {blocks: run(fusion(model, blocks=blocks), LARGE, steps=1) for blocks in ("down", "middle", "up", "all", "input, middle, output")}
+    parts = {
+        blocks: run(fusion(model, blocks=blocks), LARGE, steps=1)
+        for blocks in ("down", "middle", "up", "all", "input, middle, output")
+    }
     assert torch.equal(parts["all"], parts["input, middle, output"])
     assert all(not torch.equal(a, b) for a, b in itertools.combinations([parts[k] for k in ("down", "middle", "up", "all")], 2))
 
@@ -128,7 +141,10 @@ def observe(patched, block, tokens, outputs):
 
 @pytest.mark.parametrize("block", [(("input", 4), 0), (("output", 1), 0)])
 @pytest.mark.parametrize("size", [LARGE, ODD])
-@pytest.mark.parametrize(("global_attention", "axes", "jitter"), [("full", "hw", True), ("full", "hwd", True), ("strided", "hw", False), ("strided", "hwd", True)])
+@pytest.mark.parametrize(
+    ("global_attention", "axes", "jitter"),
+    [("full", "hw", True), ("full", "hwd", True), ("strided", "hw", False), ("strided", "hwd", True)],
+)
 def test_a_layer_in_context_equals_the_straightforward_one(model, run, block, size, global_attention, axes, jitter):
     tokens, outputs = [], []
     patched = fusion(model, global_attention=global_attention, blur_axes=axes, jitter=jitter, seed=3)
@@ -156,12 +172,21 @@ def test_a_layer_in_context_equals_the_straightforward_one(model, run, block, si
 def test_dilation_equals_the_hosts_layers_with_that_dilation(model, run, preset, factor):
     """The reference sets `dilation` and `padding` of the layers themselves, through the host's object patches."""
     names = {
-        "input": ["input_blocks.6.0.op", *(f"input_blocks.{i}.0.{part}" for i in (7, 8) for part in ("in_layers.2", "out_layers.3"))],
+        "input": [
+            "input_blocks.6.0.op",
+            *(f"input_blocks.{i}.0.{part}" for i in (7, 8) for part in ("in_layers.2", "out_layers.3")),
+        ],
         "middle": [f"middle_block.{i}.{part}" for i in (0, 2) for part in ("in_layers.2", "out_layers.3")],
         "up": [f"output_blocks.{i}.0.{part}" for i in range(3) for part in ("in_layers.2", "out_layers.3")],
     }
-    chosen = {"FreeScale": ("input", "middle"), "FreeScale + up blocks": ("input", "middle", "up"), "ScaleCrafter": ("middle", "up")}[preset]
-    layers = [name for section in chosen for name in names[section]] + (["output_blocks.2.2.conv"] if preset == "ScaleCrafter" else [])
+    chosen = {
+        "FreeScale": ("input", "middle"),
+        "FreeScale + up blocks": ("input", "middle", "up"),
+        "ScaleCrafter": ("middle", "up"),
+    }[preset]
+    layers = [name for section in chosen for name in names[section]] + (
+        ["output_blocks.2.2.conv"] if preset == "ScaleCrafter" else []
+    )
     reference = model.clone()
     for name in layers:
         for attribute in ("dilation", "padding"):
@@ -221,7 +246,7 @@ def unchanged(model, run):
     """Fails the test if the shared MODEL is not what it was, or samples other bits than before."""
     picture, state, bits = run(model, LARGE, steps=1), state_of(model), bits_of(model)
     yield
-    assert host_convolution._factors.get() == {}
+    assert host_convolution._factors.get({}) == {}
     assert state_of(model) == state
     assert torch.equal(run(model, LARGE, steps=1), picture)  # the host now unloads the clone that the test ran
     now = bits_of(model)
@@ -232,7 +257,9 @@ def unchanged(model, run):
     assert conv._conv_forward.__func__ is torch.nn.Conv2d._conv_forward and conv.dilation == conv.padding == (1, 1)
 
 
-@pytest.mark.parametrize("patch", [*PATCHES.values(), lambda m: dilation(fusion(m, native_size=64), native_size=64)], ids=[*PATCHES, "native_size"])
+@pytest.mark.parametrize(
+    "patch", [*PATCHES.values(), lambda m: dilation(fusion(m, native_size=64), native_size=64)], ids=[*PATCHES, "native_size"]
+)
 def test_the_input_model_is_untouched(model, run, patch, unchanged):
     patched = patch(model)
     assert patched is not model and patched.model is model.model
@@ -435,7 +462,9 @@ def test_chains_an_existing_convolution_patch_where_it_is_inactive(model, run):
     assert torch.equal(run(dilation(doubled(model)), NATIVE), native)
     assert torch.equal(run(doubled(dilation(model)), NATIVE), native)
     always = {"end_percent": 1.0}
-    assert torch.equal(run(dilation(doubled(model), **always), LARGE), run(dilation(model, **always), LARGE))  # a dilated layer is ours
+    assert torch.equal(
+        run(dilation(doubled(model), **always), LARGE), run(dilation(model, **always), LARGE)
+    )  # a dilated layer is ours
     assert not torch.equal(run(doubled(dilation(model)), LARGE), run(dilation(model), LARGE))  # set later, it wraps ours
 
 
@@ -487,9 +516,15 @@ def test_hypertile_in_two_tiles_is_not_mistaken_for_our_own_stack(model, run, ou
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda m: fusion(m, start_percent=0.8, end_percent=0.2), ["FreeScale Scale Fusion", "start_percent = 0.8", "end_percent = 0.2"]),
+        (
+            lambda m: fusion(m, start_percent=0.8, end_percent=0.2),
+            ["FreeScale Scale Fusion", "start_percent = 0.8", "end_percent = 0.2"],
+        ),
         (lambda m: dilation(m, factor=0.5), ["FreeScale Restrained Dilation", "factor = 0.5", "Write 0"]),
-        (lambda m: dilation(m, preset="custom", layers="input.0"), ["FreeScale Restrained Dilation", "layers = 'input.0'", "Write for instance down, middle"]),
+        (
+            lambda m: dilation(m, preset="custom", layers="input.0"),
+            ["FreeScale Restrained Dilation", "layers = 'input.0'", "Write for instance down, middle"],
+        ),
     ],
 )
 def test_bad_settings_are_refused_by_name(model, call, words):

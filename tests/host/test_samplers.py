@@ -81,7 +81,9 @@ def test_the_usual_blend_is_finite_and_repeatable(model, run, name):
 @pytest.mark.parametrize("name", EXACT + REPLANNED)
 def test_progress_counts_each_step_once(model, run, name):
     seen = []
-    run(model, SIZE, sampler=blended(name, 2.0), sigmas=SIGMAS, callback=lambda i, x0, x, total: seen.append((i, total, x0.shape)))
+    run(
+        model, SIZE, sampler=blended(name, 2.0), sigmas=SIGMAS, callback=lambda i, x0, x, total: seen.append((i, total, x0.shape))
+    )
     assert {(total, shape) for _, total, shape in seen} == {(STEPS, (1, 4, *SIZE))}
     steps = [i for i, _, _ in seen]
     if name == "dpm_adaptive":  # reports each of its trials, none on the last interval
@@ -108,7 +110,10 @@ def test_the_options_of_sampler_nodes_are_kept(model, run, name, options):
     assert not torch.equal(run(model, SIZE, sampler=host(name), sigmas=SIGMAS), expected)
 
 
-@pytest.mark.parametrize(("name", "reference"), [("euler", "euler"), ("dpmpp_2m", "dpmpp_2m"), ("euler_ancestral", "euler_ancestral"), ("ddim", "euler")])
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [("euler", "euler"), ("dpmpp_2m", "dpmpp_2m"), ("euler_ancestral", "euler_ancestral"), ("ddim", "euler")],
+)
 def test_inpainting_is_the_hosts(model, run, name, reference):
     """Also for ddim, but with the start's ε under the mask: the host's other noise there would be another reference."""
     mask = torch.zeros(1, 1, *SIZE)
@@ -127,7 +132,10 @@ def test_the_wrapped_sampler_is_not_changed(model, run):
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_refused_samplers_are_named_with_alternatives(name):
-    for refuse in (lambda s: require_blendable(s, "FreeScale Cascade", "sampler_name"), lambda s: FreeScaleBlendSampler.execute(s, 2.0)):
+    for refuse in (
+        lambda s: require_blendable(s, "FreeScale Cascade", "sampler_name"),
+        lambda s: FreeScaleBlendSampler.execute(s, 2.0),
+    ):
         with pytest.raises(ValueError) as caught:
             refuse(comfy.samplers.sampler_object(name))
         text = str(caught.value)
@@ -143,7 +151,11 @@ def test_foreign_samplers_are_refused():
     class Foreign(comfy.samplers.Sampler):
         pass
 
-    for sampler, name in ((comfy.samplers.KSAMPLER(my_own), "my_own"), (Foreign(), "Foreign"), (blended("euler", 1.0), "freescale_blend")):
+    for sampler, name in (
+        (comfy.samplers.KSAMPLER(my_own), "my_own"),
+        (Foreign(), "Foreign"),
+        (blended("euler", 1.0), "freescale_blend"),
+    ):
         with pytest.raises(ValueError, match=f"node › sampler = '{name}'"):
             require_blendable(sampler, "node", "sampler")
 
@@ -156,7 +168,9 @@ def test_switched_off_noise_is_an_error(model, run):
 
 def test_node_makes_a_blending_sampler(model, run):
     node = FreeScaleBlendSampler.execute(host("euler"), 1.5).args[0]
-    assert torch.equal(run(model, SIZE, sampler=node, sigmas=SIGMAS), run(model, SIZE, sampler=blended("euler", 1.5), sigmas=SIGMAS))
+    assert torch.equal(
+        run(model, SIZE, sampler=node, sigmas=SIGMAS), run(model, SIZE, sampler=blended("euler", 1.5), sigmas=SIGMAS)
+    )
     for broken in (torch.ones(8, 8), torch.full((1, 8, 8), float("nan"))):
         with pytest.raises(ValueError, match="FreeScale Blend Sampler › detail_map"):
             FreeScaleBlendSampler.execute(host("euler"), 1.5, broken)

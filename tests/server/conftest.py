@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import dev
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+
+import dev
 
 TRANSFORMER = "tiny_sd3.safetensors"
 PATIENCE = 180  # s without any message from the server

@@ -29,7 +29,10 @@ def base() -> dict:
         "save": ("SaveImage", {"images": ["cascade", 0], "filename_prefix": "bad"}),
     }  # fmt: skip
     titles = {"cascade": CASCADE, "fusion": FUSION, "dilation": DILATION}  # as the editor sends them
-    return {key: {"class_type": kind, "inputs": values, "_meta": {"title": titles.get(key, kind)}} for key, (kind, values) in nodes.items()}
+    return {
+        key: {"class_type": kind, "inputs": values, "_meta": {"title": titles.get(key, kind)}}
+        for key, (kind, values) in nodes.items()
+    }
 
 
 def with_node(key: str, kind: str, inputs: dict, **links: str):

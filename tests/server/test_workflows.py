@@ -1,9 +1,10 @@
 """Every file in workflows/ opens and runs on a real server, and runs are reproducible."""
 
-import dev
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+
+import dev
 
 NAMES = sorted(path.stem for path in (dev.ROOT / "workflows").glob("*.json"))
 ARRANGED = ("Note", "MarkdownNote")  # nodes that only the editor has

@@ -5,8 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import dev
 import pytest
+
+import dev
 
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -2,8 +2,9 @@
 
 import json
 
-import dev
 import pytest
+
+import dev
 
 NAMES = sorted(path.stem for path in (dev.ROOT / "workflows").glob("*.json"))
 
