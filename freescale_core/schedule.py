@@ -1,6 +1,6 @@
 """The cascade's schedule (P §3.1): where a stage restarts and how strongly each step is held to its reference."""
 
-from math import pi
+from math import cos, pi
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ def stage_sigmas(sigmas: Tensor, table: np.ndarray, denoise: float) -> Tensor:
 
 def blend_coefficient(t: float, detail: float | Tensor) -> float | Tensor:
     """c = [½ (1 + cos(π (1000 − t)/1000))]^α: 1 at pure noise, 0 at the end; a larger α = `detail` lets go sooner."""
-    return (0.5 * (1 + np.cos(pi * (TIMESTEPS - t) / TIMESTEPS))) ** detail
+    return (0.5 * (1 + cos(pi * (TIMESTEPS - t) / TIMESTEPS))) ** detail
 
 
 def blend(x: Tensor, reference: Tensor, noise: Tensor, sigma: float | Tensor, c: float | Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """dev.py's own logic: environments that can be trusted, the workflow converter, the server it starts."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,11 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("freescale_dev", ROOT / "dev.py")
-dev = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(dev)
-
+import dev
 
 # ---------------------------------------------------------------- environments, with packages of a few bytes
 
@@ -77,7 +72,7 @@ def prepare_elsewhere(recipe, **options) -> subprocess.Popen:
     """Prepare an environment in another process."""
     code = (
         f"import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # even under nohup
-        f"dev = runpy.run_path({str(ROOT / 'dev.py')!r})\n"
+        f"dev = runpy.run_path({str(dev.ROOT / 'dev.py')!r})\n"
         f"print(dev['prepare'](dev['Recipe'](*{tuple(recipe)!r})).comfyui)"
     )
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
@@ -183,7 +178,7 @@ def test_two_runs_at_once_build_one_environment(recipe, cache):
 def test_a_killed_process_gives_its_lock_back(tmp_path):
     lock = tmp_path / "lock"
     code = (
-        f"import runpy, time, pathlib; dev = runpy.run_path({str(ROOT / 'dev.py')!r})\n"
+        f"import runpy, time, pathlib; dev = runpy.run_path({str(dev.ROOT / 'dev.py')!r})\n"
         f"with dev['locked'](pathlib.Path({str(lock)!r}), ''): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -29,11 +29,10 @@ def require_unet(model: ModelPatcher, node: str) -> None:
 
 def require_noise_model(model_sampling: torch.nn.Module, node: str) -> None:
     """Refuse models whose noise is not added as z + σ ε, which is what the blend does."""
-    flow = isinstance(model_sampling, comfy.model_sampling.CONST)
-    if flow or not isinstance(getattr(model_sampling, "sigmas", None), torch.Tensor):
-        raise bad_input(
-            node, "model", "flow matching" if flow else type(model_sampling).__name__, f"{SUPPORTED}, with eps or v prediction"
-        )
+    if isinstance(model_sampling, comfy.model_sampling.CONST):
+        raise bad_input(node, "model", "flow matching", f"it is a flow-matching model. {SUPPORTED}, with eps or v prediction")
+    if not isinstance(getattr(model_sampling, "sigmas", None), torch.Tensor):
+        raise bad_input(node, "model", type(model_sampling).__name__, f"it has no table of noise levels. {SUPPORTED}")
 
 
 def native_side(model: ModelPatcher) -> int:

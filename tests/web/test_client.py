@@ -108,9 +108,10 @@ def test_the_demo_runs_and_its_pictures_arrive(client):
         client.wait_for_function("id => app.nodeOutputs[id]?.images?.length === 1", arg=node, timeout=90_000)
         width = client.wait_for_function(PICTURE_WIDTH, arg=[node, client.nodes_2], timeout=30_000)
         assert width.json_value() == side
-    # The client saves the last "stage k of n" behind a node's own values: they must come back all the same.
-    before = client.evaluate(NAMED_VALUES)
-    show(client, client.evaluate("app.graph.serialize()"))
+    # "stage k of n" stands on the node by now, and must not be saved among its values.
+    before, again = client.evaluate(NAMED_VALUES), client.evaluate("app.graph.serialize()")
+    assert {node: len(kept) for node, kept in values(again).items()} == {node: len(kept) for node, kept in values(graph).items()}
+    show(client, again)
     assert client.evaluate(NAMED_VALUES) == before
     assert client.faults == []
 
