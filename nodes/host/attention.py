@@ -83,7 +83,7 @@ def _fused_options(options: dict, layers: list, fuse: Callable, size: Enlargemen
         before = present.get(layer, present.get(layer[:2]))
         replaced[layer] = _Replacement(fuse, layer, before.before if isinstance(before, _Replacement) else before)
     patches = options.get("patches", {})
-    fold = partial(_fold, size)
+    fold = partial(_fold, size, frozenset(layers))
     return {
         **options,
         "patches_replace": {**options.get("patches_replace", {}), "attn1": replaced},
@@ -124,10 +124,11 @@ def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, layer: tuple, a
     return torch.cat([overall, fused]) if settings.blur_features else fused
 
 
-def _fold(size: Enlargement, n, extra_options, **kwargs):
-    """After to_out: fold a stacked [global, fused] batch back into one."""
+def _fold(size: Enlargement, layers: frozenset, n, extra_options, **kwargs):
+    """After to_out: fold a stacked [global, fused] batch of one of these layers back into one."""
     batch, _, h, w = extra_options["activations_shape"]
-    if tuple(n.shape[:2]) != (2 * batch, h * w):  # not ours: a layer left alone, perhaps in tiles of its own
+    ours = (*extra_options["block"], extra_options["block_index"]) in layers
+    if not ours or tuple(n.shape[:2]) != (2 * batch, h * w):  # a layer left alone, perhaps in tiles of its own
         return n
     return fold_feature_blur(*n.chunk(2), size.factor)
 

@@ -383,6 +383,13 @@ def test_stacks_with_each_other(model, run, ours):
     in_both_orders(model, run, ours, dilation)
 
 
+def test_two_scale_fusions_share_the_blocks_in_either_order(model, run):
+    """Each folds its own layers with its own blur: at these native sizes the two differ (S = 2 and 4)."""
+    down = lambda m: fusion(m, blur_axes="hwd", blocks="down", native_size=64)  # noqa: E731
+    rest = lambda m: fusion(m, blur_axes="hwd", blocks="middle, up", native_size=128)  # noqa: E731
+    assert torch.equal(run(rest(down(model)), LARGE, steps=1), run(down(rest(model)), LARGE, steps=1))
+
+
 @OURS
 def test_stacks_with_freeu(model, run, ours):
     in_both_orders(model, run, ours, lambda m: FreeU().patch(m, 1.1, 1.2, 0.6, 0.4)[0])

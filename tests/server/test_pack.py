@@ -1,0 +1,33 @@
+"""What a real server offers of the pack beside its nodes: help pages, templates, and texts on everything a person sets."""
+
+import urllib.request
+
+import dev
+
+INTERNAL = ("FreeScaleCascadeStage", "FreeScaleStagePictures")
+
+
+def fetched(comfy, path: str) -> bytes:
+    with urllib.request.urlopen(comfy.server.url + path) as answer:
+        return answer.read()
+
+
+def public_nodes(comfy) -> list[str]:
+    return [name for name in comfy.server.node_ids() if name not in INTERNAL]
+
+
+def test_every_node_has_a_help_page_and_tooltips(comfy):
+    assert len(public_nodes(comfy)) == 6
+    for name in public_nodes(comfy):
+        info = comfy.object_info[name]
+        assert fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{name}.md").decode().startswith(f"# {info['display_name']}")
+        assert info["description"] and info["category"] == "FreeScale"
+        for group in ("required", "optional"):
+            for entry, (_, options) in info["input"].get(group, {}).items():
+                assert options.get("tooltip"), f"{name}.{entry}"
+
+
+def test_the_workflows_are_templates(comfy):
+    names = {path.stem for path in (dev.ROOT / "workflows").glob("*.json")}
+    assert set(comfy.server.get("/workflow_templates")[dev.PACK_NAME]) == names
+    assert fetched(comfy, f"/api/workflow_templates/{dev.PACK_NAME}/freescale_demo.jpg").startswith(b"\xff\xd8")
