@@ -57,13 +57,13 @@ class BlendSampler(comfy.samplers.KSAMPLER):
 
     def __init__(self, sampler: comfy.samplers.KSAMPLER, detail: float, detail_map: torch.Tensor | None = None):
         kind, function = _kind(sampler), sampler.sampler_function
-        run = _by_call if kind in MULTI_STEP else _by_interval
 
         def sample_freescale_blend(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
-            pull = _pull(model, detail, detail_map)
-            return run(function, kind, pull)(
-                model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options
-            )
+            pull, extra_args = _pull(model, detail, detail_map), extra_args or {}
+            if kind in MULTI_STEP:
+                return _whole(function, pull, model, x, sigmas, extra_args, callback, disable, options)
+            options = _whole_run_options(function, kind, x, sigmas, extra_args, options)
+            return _by_interval(function, pull, model, x, sigmas, extra_args, callback, disable, options)
 
         super().__init__(sample_freescale_blend, sampler.extra_options)
 
@@ -85,23 +85,24 @@ def _pull(model, detail: float, detail_map: torch.Tensor | None) -> Pull:
     return lambda x, sigma: blend(x, reference, noise, sigma, blend_coefficient(timestep(float(sigma), table), alpha))
 
 
-def _by_interval(function: Callable, kind: str, pull: Pull) -> Callable:
-    """Run a one-step sampler on [σ_i, σ_i+1] after each blend, with one stream of noise for the whole run."""
+def _whole(function: Callable, pull: Pull, model, x, sigmas, extra_args: dict, callback, disable, options: dict):
+    """Run a multi-step sampler as it is; its history survives because the blend happens on the tensor it owns."""
+    blended = _BlendedModel(model, pull)
+    return function(blended, x.clone(), sigmas, extra_args=extra_args, callback=callback, disable=disable, **options)
 
-    def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
-        options = _whole_run_options(function, kind, x, sigmas, extra_args, options)
-        for i in trange(len(sigmas) - 1, disable=disable):
-            x = pull(x, sigmas[i])
-            numbered = callback and (lambda state, i=i: callback({**state, "i": i}))
-            x = function(model, x, sigmas[i : i + 2], extra_args=dict(extra_args), callback=numbered, disable=True, **options)
-        return x
 
-    return sample
+def _by_interval(function: Callable, pull: Pull, model, x, sigmas, extra_args: dict, callback, disable, options: dict):
+    """Run a one-step sampler on [σ_i, σ_i+1] after each blend."""
+    for i in trange(len(sigmas) - 1, disable=disable):
+        numbered = callback and (lambda state, i=i: callback({**state, "i": i}))
+        step = sigmas[i : i + 2]
+        x = function(model, pull(x, sigmas[i]), step, extra_args=dict(extra_args), callback=numbered, disable=True, **options)
+    return x
 
 
 def _whole_run_options(function: Callable, kind: str, x, sigmas, extra_args: dict, options: dict) -> dict:
-    """What a sampler derives from all of its sigmas: its noise stream and its churn per step."""
-    options, seed = dict(options), (extra_args or {}).get("seed")
+    """What a sampler derives from all of its sigmas: one stream of noise, and its churn per step."""
+    options, seed = dict(options), extra_args.get("seed")
     if "noise_sampler" in inspect.signature(function).parameters and options.get("noise_sampler") is None:
         if kind in BROWNIAN:
             low, high = sigmas[sigmas > 0].min(), sigmas.max()
@@ -111,17 +112,6 @@ def _whole_run_options(function: Callable, kind: str, x, sigmas, extra_args: dic
     if options.get("s_churn"):
         options["s_churn"] = options["s_churn"] / (len(sigmas) - 1)
     return options
-
-
-def _by_call(function: Callable, kind: str, pull: Pull) -> Callable:
-    """Run a multi-step sampler whole; its history survives because the blend happens on the tensor it owns."""
-
-    def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
-        return function(
-            _BlendedModel(model, pull), x.clone(), sigmas, extra_args=extra_args, callback=callback, disable=disable, **options
-        )
-
-    return sample
 
 
 class _BlendedModel:
