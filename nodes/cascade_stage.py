@@ -18,6 +18,9 @@ COMMON_INPUTS = [
     io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform", tooltip="ddim_uniform is what the paper uses; sgm_uniform for Turbo models."),
     io.Float.Input("denoise", default=0.7, min=0.0, max=1.0, step=0.01, tooltip="How far back each stage starts: 0.7 of the noise schedule. Larger re-draws more."),
     io.Float.Input("detail", default=2.0, min=0.0, max=20.0, step=0.05, tooltip="Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is the paper's; 1 or less for 8K."),
+    DetailMap.Input("detail_map", optional=True, tooltip="A different detail for each region, from FreeScale Region Detail. Replaces detail."),
+    io.Combo.Input("resize_in", options=["pixels", "latent"], default="pixels", tooltip="Where the picture is enlarged between stages. pixels is better for pictures."),
+    io.Combo.Input("vae_tiling", options=["auto", "always", "never"], default="auto", tooltip="auto: the VAE works in tiles only where the whole would not fit in memory."),
 ]  # fmt: skip
 
 
@@ -42,9 +45,6 @@ class FreeScaleCascadeStage(io.ComfyNode):
                 io.Int.Input("height", min=LATENT_CELL, max=LARGEST_SIDE, step=LATENT_CELL),
                 io.Int.Input("width", min=LATENT_CELL, max=LARGEST_SIDE, step=LATENT_CELL),
                 *COMMON_INPUTS,
-                DetailMap.Input("detail_map", optional=True),
-                io.Combo.Input("resize_in", options=["pixels", "latent"]),
-                io.Combo.Input("vae_tiling", options=["auto", "always", "never"]),
             ],
             outputs=[io.Image.Output("picture"), io.Latent.Output("latent"), StagePictures.Output("all_pictures")],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],

@@ -4,12 +4,9 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
 from ..freescale_core.grammar import parse_stages, stage_sizes
-from .cascade_stage import COMMON_INPUTS
+from .cascade_stage import COMMON_INPUTS, NAME
 from .host.cascade import Stage, picture_size, require_plan
 from .host.errors import bad_input, parsed, validity
-from .types import DetailMap
-
-NAME = "FreeScale Cascade"
 
 
 class SelfCascadeUpscale(io.ComfyNode):
@@ -34,9 +31,6 @@ class SelfCascadeUpscale(io.ComfyNode):
                 io.Image.Input("image", optional=True, tooltip="Instead of latent_image: any picture to enlarge and enhance."),
                 io.String.Input("stages", default="2x, 2x", tooltip="The stages, smallest first: factors of the picture before (2x, 2x) or sizes as width x height (2048x2048, 4096x4096)."),
                 *COMMON_INPUTS,
-                DetailMap.Input("detail_map", optional=True, tooltip="A different detail for each region, from FreeScale Region Detail. Replaces detail."),
-                io.Combo.Input("resize_in", options=["pixels", "latent"], default="pixels", tooltip="Where the picture is enlarged between stages. pixels is better for pictures."),
-                io.Combo.Input("vae_tiling", options=["auto", "always", "never"], default="auto", tooltip="auto: the VAE works in tiles only where the whole would not fit in memory."),
             ],
             outputs=[
                 io.Image.Output(display_name="IMAGE", tooltip="The last stage's picture."),

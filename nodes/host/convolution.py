@@ -2,7 +2,7 @@
 
 Each chosen convolution gets an object patch, which ComfyUI removes when it unloads the clone; it reads its dilation
 from a context variable that a wrapper sets for the length of one U-Net call. Without a value it is the convolution
-that was there before. Weights and strides come from the call, so LoRA and weight streaming stay right.
+that was there before. Weights come from the call, so LoRA and weight streaming stay right.
 """
 
 from contextvars import ContextVar

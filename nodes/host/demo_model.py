@@ -42,9 +42,7 @@ def load_demo_model() -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.VAE]:
     path = FOLDER / "model.safetensors"
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != _record()["sha256"]:
-        raise RuntimeError(
-            f"FreeScale Demo Model: {path.name} is damaged. Install the pack again (a clone without Git LFS is enough)"
-        )
+        raise RuntimeError(f"FreeScale Demo Model: {path.name} is damaged. Install the pack again")
     weights = {k: v.float() for k, v in safetensors.torch.load(data).items()}
 
     config = _DemoConfig(UNET)

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 
 import comfy.samplers
+import comfy.utils
 import torch
 from comfy.k_diffusion import sampling as k_diffusion
 from tqdm.auto import trange
@@ -81,7 +82,7 @@ def _pull(model, detail: float, detail_map: torch.Tensor | None) -> Pull:
     table, alpha = sigma_table(model_sampling), detail
     if detail_map is not None:
         alpha = resize_map(detail_map.float().cpu(), *noise.shape[-2:]).to(noise)
-        alpha = alpha.repeat(-(-noise.shape[0] // alpha.shape[0]), 1, 1, 1)[: noise.shape[0]]
+        alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
     return lambda x, sigma: blend(x, reference, noise, sigma, blend_coefficient(timestep(float(sigma), table), alpha))
 
 
