@@ -1,6 +1,6 @@
 """Scale Fusion on a MODEL.
 
-Nothing is installed but one wrapper around the U-Net's call. While a call is enlarged and inside the sigma range, the
+Nothing is installed but one wrapper around the model's call. While a call is enlarged and inside the sigma range, the
 wrapper hands the U-Net a copy of its options in which every chosen self-attention is replaced; the replacement runs on
 top of whatever was there. Outside of that the call is the host's own.
 """
@@ -22,7 +22,7 @@ from ...freescale_core.attention import fold_feature_blur, scale_fusion
 from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
 from ...freescale_core.grammar import Selection
 from .errors import bad_input
-from .model import attention_layers, picture_enlargement, remember_native_size, running_sigma
+from .model import attention_layers, latent_enlargement, percent_range, remember_native_size
 
 KEY = "freescale_scale_fusion"
 
@@ -48,24 +48,22 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
     """
     patched = model.clone()
     remember_native_size(patched, settings.native_size)
-    enlarged = picture_enlargement(model, settings.native_size)
     layers = [layer for layer in attention_layers(model) if settings.blocks.contains(*layer[:2])]
     if not layers:
         raise bad_input(
             node, "blocks", str(settings.blocks), f"none of them has self-attention. This model has it in {_blocks_of(model)}"
         )
-    sampling = model.get_model_object("model_sampling")
-    highest, lowest = (sampling.percent_to_sigma(p) for p in (settings.start_percent, settings.end_percent))
 
-    def around_unet(executor, x, timesteps, context, y, control, transformer_options, **kwargs):
-        size = enlarged(*x.shape[-2:])
-        sigma = running_sigma(transformer_options)
-        if size and sigma is not None and lowest <= sigma <= highest:
+    def around_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+        base, options, sigma = executor.class_obj, transformer_options or {}, float(t.flatten()[0])
+        size = latent_enlargement(base, settings.native_size, *x.shape[-2:])
+        highest, lowest = percent_range(base, settings.start_percent, settings.end_percent)
+        if size and lowest <= sigma <= highest:
             draw = (settings.seed, sigma, *x.shape[-2:])
-            transformer_options = _fused_options(transformer_options, layers, partial(_fuse, settings, size, draw), size)
-        return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
+            options = _fused_options(options, layers, partial(_fuse, settings, size, draw), size)
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
-    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, around_unet)
+    patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
     return patched
 
 
@@ -98,6 +96,7 @@ class _Replacement:
     def __init__(self, fuse: Callable, layer: tuple, before: Callable | None):
         self.fuse, self.layer, self.before = fuse, layer, before
 
+    @torch.compiler.disable  # its windows are drawn by numpy, anew at every step: nothing to compile once and keep
     def __call__(self, q, k, v, extra_options, **kwargs):
         def attend(q, k, v, grid):
             _, channels, *_ = extra_options["activations_shape"]
@@ -124,6 +123,7 @@ def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, layer: tuple, a
     return torch.cat([overall, fused]) if settings.blur_features else fused
 
 
+@torch.compiler.disable
 def _fold(size: Enlargement, layers: frozenset, n, extra_options, **kwargs):
     """After to_out: fold a stacked [global, fused] batch of one of these layers back into one."""
     batch, _, h, w = extra_options["activations_shape"]

@@ -13,7 +13,7 @@ from ...freescale_core.geometry import LATENT_CELL
 from ...freescale_core.schedule import stage_sigmas
 from . import pictures
 from .errors import bad_input
-from .model import picture_enlargement, remembered_native_size, require_unet, sigma_table
+from .model import latent_enlargement, remembered_native_size, require_unet, sigma_table
 from .sampling import BlendSampler, require_blendable
 
 LARGEST_ASPECT_ERROR = 0.05  # between a detail map and the picture it is stretched to
@@ -137,7 +137,7 @@ def run_stage(
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
-    size = picture_enlargement(model, remembered_native_size(model))(stage.height // LATENT_CELL, stage.width // LATENT_CELL)
+    size = latent_enlargement(model.model, remembered_native_size(model), *reference.shape[-2:])
     positive, negative = (_pin_size(conditioning, size.native) if size else conditioning for conditioning in (positive, negative))
     callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
     samples = comfy.sample.sample_custom(

@@ -1,19 +1,22 @@
 """Restrained dilation on a MODEL.
 
 Each chosen convolution gets an object patch, which ComfyUI removes when it unloads the clone; it reads its dilation
-from a context variable that a wrapper sets for the length of one U-Net call. Without a value it is the convolution
+from a context variable that a wrapper sets for the length of one model call. Without a value it is the convolution
 that was there before. Weights come from the call, so LoRA and weight streaming stay right.
 """
 
+import logging
 from contextvars import ContextVar
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...freescale_core.dilation import dilated_conv2d
-from .model import picture_enlargement, remember_native_size, running_sigma
+from .model import latent_enlargement, percent_range, remember_native_size
 
 KEY = "freescale_restrained_dilation"
+NODE = "FreeScale Restrained Dilation"
 
 _factors: ContextVar[dict[str, float]] = ContextVar("freescale_dilation_factors")
 
@@ -27,28 +30,31 @@ def with_restrained_dilation(
     """
     patched = model.clone()
     remember_native_size(patched, native_size)
-    enlarged = picture_enlargement(model, native_size)
-    lowest = model.get_model_object("model_sampling").percent_to_sigma(end_percent)
 
-    def around_unet(executor, x, timesteps, context, y, control, transformer_options, **kwargs):
-        size = enlarged(*x.shape[-2:])
-        sigma = running_sigma(transformer_options)
-        if size is None or sigma is None or sigma < lowest:
-            return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
+    def around_model(executor, x, t, *args, **kwargs):
+        base = executor.class_obj
+        size = latent_enlargement(base, native_size, *x.shape[-2:])
+        _, lowest = percent_range(base, 0.0, end_percent)
+        if size is None or float(t.flatten()[0]) < lowest:
+            return executor(x, t, *args, **kwargs)
         token = _factors.set({**_factors.get({}), **dict.fromkeys(strides, factor or size.factor)})
         try:
-            return executor(x, timesteps, context, y, control, transformer_options, **kwargs)
+            return executor(x, t, *args, **kwargs)
         finally:
             _factors.reset(token)
 
-    patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, around_unet)
+    patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
     for name, stride in strides.items():
         path = f"diffusion_model.{name}._conv_forward"
-        patched.add_object_patch(path, _conv_forward(name, stride, model.get_model_object(path)))
+        before = model.get_model_object(path)
+        if before.__module__ not in (__name__, torch.nn.Conv2d.__module__):
+            logging.warning(f"{NODE}: another node changes {name}; that change rests while the layer is dilated.")
+        patched.add_object_patch(path, _conv_forward(name, stride, before))
     return patched
 
 
 def _conv_forward(name: str, stride: tuple[int, int], before):
+    @torch.compiler.disable  # a compiled graph would keep the dilation that it was traced with
     def conv_forward(input, weight, bias, **kwargs):
         factor = _factors.get({}).get(name)
         return before(input, weight, bias, **kwargs) if factor is None else dilated_conv2d(input, weight, bias, stride, factor)

@@ -1,7 +1,6 @@
-"""What a ComfyUI MODEL is to us: a U-Net with eps or v prediction, its native size, noise table and layers."""
+"""What a ComfyUI MODEL is to us: a U-Net that removes noise, its native size, noise table and layers."""
 
 import re
-from collections.abc import Callable
 
 import comfy.model_base
 import comfy.model_sampling
@@ -16,33 +15,44 @@ from .errors import bad_input
 
 NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what its patches were told
 SUPPORTED = "FreeScale works with U-Net models: SDXL and its relatives, SD 1.x and SD 2.x"
+# U-Nets that make video, other views, larger pictures or depth: nothing that FreeScale's windows or noise are for.
+OTHER_TASKS = tuple(
+    getattr(comfy.model_base, name)
+    for name in ("SVD_img2vid", "Stable_Zero123", "SD_X4Upscaler", "Lotus")
+    if hasattr(comfy.model_base, name)
+)
 
 
 def require_unet(model: ModelPatcher, node: str) -> None:
-    """Refuse what FreeScale has no formulas for: transformers (FLUX, SD3, Wan …), flow matching, cascades."""
+    """Refuse what FreeScale has no formulas for: transformers (FLUX, SD3, Wan …), flow matching, U-Nets of other tasks."""
     network = model.get_model_object("diffusion_model")
     name = type(model.model).__name__
     if not isinstance(network, UNetModel):
         raise bad_input(node, "model", name, f"its network is {type(network).__name__}, not a U-Net. {SUPPORTED}")
+    if isinstance(model.model, OTHER_TASKS):
+        raise bad_input(node, "model", name, f"it does not make pictures from a prompt. {SUPPORTED}")
     require_noise_model(model.get_model_object("model_sampling"), node)
 
 
 def require_noise_model(model_sampling: torch.nn.Module, node: str) -> None:
     """Refuse models whose noise is not added as z + σ ε, which is what the blend does."""
-    if isinstance(model_sampling, comfy.model_sampling.CONST):
-        raise bad_input(node, "model", "flow matching", f"it is a flow-matching model. {SUPPORTED}, with eps or v prediction")
+    z, noise, sigma = torch.tensor([[3.0]]), torch.tensor([[5.0]]), torch.tensor([0.5])
+    if float(model_sampling.noise_scaling(sigma, noise.clone(), z)) != 5.5:
+        raise bad_input(
+            node, "model", "flow matching", f"it is a flow-matching model. {SUPPORTED}, with eps, v or EDM prediction"
+        )
     if not isinstance(getattr(model_sampling, "sigmas", None), torch.Tensor):
         raise bad_input(node, "model", type(model_sampling).__name__, f"it has no table of noise levels. {SUPPORTED}")
 
 
-def native_side(model: ModelPatcher) -> int:
+def native_side(base: comfy.model_base.BaseModel) -> int:
     """Side in px of the square pictures that this family was trained on."""
-    config = model.model.model_config
+    config = base.model_config
     if native := getattr(config, "freescale_native", None):
         return native
-    if isinstance(model.model, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner)):
+    if isinstance(base, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner)):
         return 1024
-    v_prediction = isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.V_PREDICTION)
+    v_prediction = base.model_type == comfy.model_base.ModelType.V_PREDICTION
     return 768 if v_prediction and config.unet_config.get("context_dim") == 1024 else 512
 
 
@@ -57,25 +67,20 @@ def remembered_native_size(model: ModelPatcher) -> int:
     return model.model_options["transformer_options"].get(NATIVE_SIZE, 0)
 
 
-def picture_enlargement(model: ModelPatcher, native_size: int) -> Callable[[int, int], Enlargement | None]:
-    """(h, w of a latent) → its enlargement or None; `native_size` 0 takes the family's, else it is the longer side."""
-    native = native_size or native_side(model)
+def latent_enlargement(base: comfy.model_base.BaseModel, native_size: int, h: int, w: int) -> Enlargement | None:
+    """The enlargement of a latent of h × w, or None; `native_size` 0 takes the family's, else it is the longer side."""
+    native = native_size or native_side(base)
+    return enlargement(h * LATENT_CELL, w * LATENT_CELL, native, longer_side=native_size > 0)
 
-    def of_latent(h: int, w: int) -> Enlargement | None:
-        return enlargement(h * LATENT_CELL, w * LATENT_CELL, native, longer_side=native_size > 0)
 
-    return of_latent
+def percent_range(base: comfy.model_base.BaseModel, start_percent: float, end_percent: float) -> tuple[float, float]:
+    """(highest, lowest) σ of a part of the sampling, for the noise table that the running model has now."""
+    return tuple(base.model_sampling.percent_to_sigma(percent) for percent in (start_percent, end_percent))
 
 
 def sigma_table(model_sampling: torch.nn.Module) -> np.ndarray:
     """The model's noise level at each training timestep, ascending."""
     return model_sampling.sigmas.detach().cpu().double().numpy()
-
-
-def running_sigma(transformer_options: dict) -> float | None:
-    """The noise level of the U-Net call that these options belong to."""
-    sigmas = transformer_options.get("sigmas")
-    return None if sigmas is None else float(sigmas.flatten()[0])
 
 
 def attention_layers(model: ModelPatcher) -> list[tuple[str, int, int]]:
