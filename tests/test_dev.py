@@ -1,7 +1,6 @@
 """dev.py's own logic: environments that can be trusted, the workflow converter, the server it starts."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -379,14 +378,6 @@ class Pack(ComfyExtension):
 async def comfy_entrypoint():
     return Pack()
 """
-
-
-@pytest.fixture(scope="module")
-def host():
-    """The environment that these tests run in."""
-    if not os.environ.get("FREESCALE_COMFYUI"):
-        pytest.skip("run the tests with: python dev.py test")
-    return dev.Host(Path(sys.executable), Path(os.environ["FREESCALE_COMFYUI"]))
 
 
 @pytest.fixture(scope="module")
