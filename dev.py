@@ -46,6 +46,7 @@ TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
 TOOLS = ("pytest==9.2.0", "hypothesis==6.168.5", "playwright==1.65.2")
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
+IN_USE: list = []  # the locked files that say which environments this process uses
 
 
 class Trouble(Exception):
@@ -154,8 +155,8 @@ def locked(path: Path, busy: str) -> Iterator[None]:
         yield
 
 
-def try_lock(file) -> bool:
-    """Take the lock of an open file if it is free; closing the file gives it back."""
+def try_lock(file, shared: bool = False) -> bool:
+    """Take the lock of an open file if it is free; closing the file gives it back. Windows knows no shared locks."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -165,7 +166,7 @@ def try_lock(file) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -179,12 +180,17 @@ def prepare(recipe: Recipe | None = None, checkout: Path | None = None) -> Host:
     home = cache_folder() / f"env-{recipe.key}"
     lock = home.with_suffix(".lock")
     with locked(lock, "Another run is preparing the environment; waiting for it."):
+        lock.touch()  # when it was last used
         fault = damage(home)
         if fault and home.exists():
             say(f"Rebuilding the environment, because {fault}.")
             remove_environment(home)
         if fault:
             build(home, recipe, checkout)
+        using = open(home.with_suffix(".used"), "a+b")  # open, and so locked, until this process ends
+        try_lock(using, shared=True)
+        IN_USE.append(using)
+    remove_unused()
     return Host(venv_python(home), checkout or home / "comfyui", web_client(venv_python(home)))
 
 
@@ -243,6 +249,17 @@ def remove_environment(home: Path) -> None:
     """Delete an environment, first of all what makes it trusted."""
     (home / "complete.json").unlink(missing_ok=True)
     shutil.rmtree(home)
+
+
+def remove_unused() -> None:
+    """Delete environments that no run has used for a month, and none that one is using."""
+    for lock in cache_folder().glob("env-*.lock"):
+        home = lock.with_suffix("")
+        if home.exists() and time.time() - lock.stat().st_mtime > 30 * 24 * 3600:
+            with open(lock, "a+b") as preparing, open(home.with_suffix(".used"), "a+b") as using:
+                if try_lock(preparing) and try_lock(using):
+                    say(f"Removing {home}, which no run has used for a month.")
+                    remove_environment(home)
 
 
 def build(home: Path, recipe: Recipe, checkout: Path | None) -> None:
