@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import dev
 
@@ -15,7 +16,6 @@ FLAGS = [
 ]  # fmt: skip
 QUIET = {  # first-start dialogs and overlays, none of which is about a workflow's nodes
     "Comfy.TutorialCompleted": True,
-    "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.Graph.CanvasMenu": False,
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.Minimap.Visible": False,
@@ -41,7 +41,13 @@ def chromium():
 @pytest.fixture(scope="session")
 def server(chromium, host, tmp_path_factory):
     """A real ComfyUI with the pack."""
-    with dev.Server(host, tmp_path_factory.mktemp("comfyui")) as server:
+    workdir = tmp_path_factory.mktemp("comfyui")
+    for folder in ("models/checkpoints", "input"):
+        (workdir / folder).mkdir(parents=True)
+    # What the workflows name, or the client would complain; wide, because older clients let a node grow with its picture.
+    (workdir / "models" / "checkpoints" / "sd_xl_base_1.0.safetensors").touch()
+    Image.new("RGB", (256, 64)).save(workdir / "input" / "example.png")
+    with dev.Server(host, workdir) as server:
         yield server
 
 
