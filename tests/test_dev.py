@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -51,12 +53,18 @@ def recipe(tmp_path_factory):
     return dev.Recipe("any", str(host), (f"tinytool @ {tool.as_uri()}",))
 
 
+def unset(patch: pytest.MonkeyPatch) -> None:
+    """Forget which host these tests were started for."""
+    for name in ("COMFYUI_PATH", "COMFYUI_VERSION", "COMFYUI_FRONTEND"):
+        patch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="module")
 def built(recipe, tmp_path_factory):
     """The folder of an environment that was built for real."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FREESCALE_CACHE", str(tmp_path_factory.mktemp("built")))
-        patch.delenv("COMFYUI_PATH", raising=False)
+        unset(patch)
         return dev.prepare(recipe).comfyui.parent
 
 
@@ -64,16 +72,16 @@ def built(recipe, tmp_path_factory):
 def cache(tmp_path, monkeypatch):
     """An empty cache folder for one test."""
     monkeypatch.setenv("FREESCALE_CACHE", str(tmp_path))
-    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    unset(monkeypatch)
     return tmp_path / "comfyui-freescale"
 
 
-def prepare_elsewhere(recipe, **options) -> subprocess.Popen:
-    """Prepare an environment in another process."""
+def prepare_elsewhere(recipe, then="", **options) -> subprocess.Popen:
+    """Prepare an environment in another process, which may do something more."""
     code = (
         f"import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # even under nohup
         f"dev = runpy.run_path({str(dev.ROOT / 'dev.py')!r})\n"
-        f"print(dev['prepare'](dev['Recipe'](*{tuple(recipe)!r})).comfyui)"
+        f"print(dev['prepare'](dev['Recipe'](*{tuple(recipe)!r})).comfyui, flush=True)\n{then}"
     )
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
@@ -97,6 +105,38 @@ def test_recipe_of_a_checkout_follows_its_requirements(tmp_path):
     first = dev.default_recipe(tmp_path)
     (tmp_path / "requirements.txt").write_text("aiohttp\nav\n")
     assert len({dev.default_recipe(None).key, first.key, dev.default_recipe(tmp_path).key}) == 3
+
+
+def test_a_version_from_pypi_is_another_environment(monkeypatch, cache):
+    usual = dev.default_recipe(None)
+    for version, wheel in dev.HOST_WHEELS.items():
+        monkeypatch.setenv("COMFYUI_VERSION", version)
+        assert dev.default_recipe(None) == usual._replace(host=wheel)
+    assert len(set(dev.HOST_WHEELS.values())) == len(dev.HOST_WHEELS) > 1
+
+
+def test_an_unknown_version_is_answered_with_the_known_ones(monkeypatch, cache):
+    monkeypatch.setenv("COMFYUI_VERSION", "0.1")
+    with pytest.raises(dev.Trouble, match=r"0\.1, .* 0\.3\.75 and 0\.3\.52\. .*COMFYUI_PATH"):
+        dev.prepare()
+
+
+def test_a_web_client_is_fetched_once(built, recipe, cache, tmp_path, monkeypatch, capfd):
+    shutil.copytree(built, cache / built.name, symlinks=True)
+    make_wheel(tmp_path, "comfyui_frontend_package", {"comfyui_frontend_package/static/index.html": "mine"})
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert dev.prepare(recipe).client is None
+    monkeypatch.setenv("COMFYUI_FRONTEND", "newest")
+    client = dev.prepare(recipe).client
+    assert client == cache / "client-1.0" and (client / "index.html").read_text() == "mine"
+    capfd.readouterr()
+    monkeypatch.setenv("COMFYUI_FRONTEND", "1.0")
+    assert dev.prepare(recipe).client == client and capfd.readouterr().err == ""
+    monkeypatch.setenv("COMFYUI_FRONTEND", "2.0")
+    with pytest.raises(dev.Trouble, match="(?s)comfyui-frontend-package==2.0.*web client failed"):
+        dev.prepare(recipe)
+    assert [path.name for path in cache.glob("client-*")] == ["client-1.0"]
 
 
 def test_torch_is_left_to_the_pins_but_its_namesakes_are_not():
@@ -173,6 +213,21 @@ def test_two_runs_at_once_build_one_environment(recipe, cache):
     assert results[0][0] == results[1][0]
     messages = results[0][1] + results[1][1]
     assert messages.count("Building the environment") == 1 and messages.count("waiting for it") == 1
+
+
+def test_an_environment_that_no_run_uses_for_a_month_is_removed(recipe, built, cache):
+    home, other = cache / built.name, recipe._replace(python="other")
+    for place in (home, cache / f"env-{other.key}"):
+        shutil.copytree(built, place, symlinks=True)
+    running = prepare_elsewhere(recipe, then="input()", stdin=subprocess.PIPE)
+    running.stdout.readline()
+    dev.prepare(other)
+    os.utime(f"{home}.lock", (time.time() - 31 * 24 * 3600,) * 2)
+    dev.prepare(other)
+    assert dev.damage(home) is None, "in use by a process"
+    running.communicate("")
+    dev.prepare(other)
+    assert not home.exists() and (cache / f"env-{other.key}").exists()
 
 
 def test_a_killed_process_gives_its_lock_back(tmp_path):
@@ -382,19 +437,12 @@ async def comfy_entrypoint():
 
 
 @pytest.fixture(scope="module")
-def host():
-    """The environment that these tests run in."""
-    if not os.environ.get("FREESCALE_COMFYUI"):
-        pytest.skip("run the tests with: python dev.py test")
-    return dev.Host(Path(sys.executable), Path(os.environ["FREESCALE_COMFYUI"]))
-
-
-@pytest.fixture(scope="module")
 def server(host, tmp_path_factory):
-    """A real ComfyUI with a pack of one node."""
-    pack = tmp_path_factory.mktemp("pack")
+    """A real ComfyUI with a pack of one node and a web client of one line."""
+    pack, client = tmp_path_factory.mktemp("pack"), tmp_path_factory.mktemp("client")
     (pack / "__init__.py").write_text(PACK)
-    with dev.Server(host, pack=pack) as running:
+    (client / "index.html").write_text("another client")
+    with dev.Server(host._replace(client=client), pack=pack) as running:
         yield running
 
 
@@ -411,6 +459,11 @@ def test_a_real_server_runs_a_graph_and_reports_where_it_is(server):
     [image] = dev.saved_images(dev.run_prompt(server, prompt, graph, heard.append), prompt, server.workdir / "output")
     assert image.read_bytes().startswith(b"\x89PNG") and b'"DevTestDots"' in image.read_bytes()
     assert any("DevTestDots, step 2 of 3" in line for line in heard) and any("Save Image" in line for line in heard)
+
+
+def test_a_real_server_serves_the_client_that_it_is_given(server):
+    with urllib.request.urlopen(server.url) as answer:
+        assert answer.read() == b"another client"
 
 
 def test_a_failing_node_is_named_with_its_reason(server):

@@ -7,6 +7,7 @@ top of whatever was there. Outside of that the call is the host's own.
 
 import functools
 import hashlib
+import inspect
 import logging
 import struct
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from .errors import bad_input
 from .model import attention_layers, latent_enlargement, percent_range, remember_native_size
 
 KEY = "freescale_scale_fusion"
+# The options carry another pack's override of the attention, which the oldest hosts do not have.
+_TAKES_OPTIONS = "kwargs" in inspect.signature(optimized_attention).parameters
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,8 @@ class _Replacement:
             extra = {**extra_options, "activations_shape": [q.shape[0], channels, *grid]}
             if self.before is not None:
                 return self.before(q, k, v, extra, **kwargs)
-            return optimized_attention(
-                q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), transformer_options=extra
-            )
+            options = {"transformer_options": extra} if _TAKES_OPTIONS else {}
+            return optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), **options)
 
         return self.fuse(self.layer, attend, q, k, v, extra_options)
 

@@ -14,10 +14,11 @@ from ...freescale_core.schedule import blend, blend_coefficient, timestep
 from .errors import bad_input
 from .model import require_noise_model, sigma_table
 
-# Samplers whose steps know nothing of each other: run one interval at a time.
+# Samplers whose steps know nothing of each other: run one interval at a time. The tables name those of every host.
 ONE_STEP = (
     "euler", "euler_cfg_pp", "euler_ancestral", "euler_ancestral_cfg_pp", "heun", "dpm_2", "dpm_2_ancestral",
     "dpmpp_2s_ancestral", "dpmpp_2s_ancestral_cfg_pp", "dpmpp_sde", "dpmpp_sde_gpu", "ddpm", "lcm", "seeds_2", "seeds_3",
+    "exp_heun_2_x0", "exp_heun_2_x0_sde",
 )  # fmt: skip
 # Samplers with a history, which call the model once per step: blend the tensor they pass, in place.
 MULTI_STEP = (

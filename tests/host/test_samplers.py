@@ -9,7 +9,8 @@ from freescale.nodes.blend_sampler import FreeScaleBlendSampler
 from freescale.nodes.host.sampling import MULTI_STEP, ONE_STEP, REPLANNED, BlendSampler, require_blendable
 
 REFUSED = {"uni_pc", "uni_pc_bh2", "sa_solver", "sa_solver_pece"}
-EXACT = (*ONE_STEP, *MULTI_STEP, "ddim")  # a ddim is an euler with other noise under a mask
+# A ddim is an euler with other noise under a mask. Older hosts lack the younger samplers.
+EXACT = tuple(name for name in (*ONE_STEP, *MULTI_STEP, "ddim") if name in comfy.samplers.KSampler.SAMPLERS)
 SIZE = (8, 8)
 SIGMAS = torch.tensor([6.0, 3.0, 1.4, 0.6, 0.2, 0.0])
 STEPS = len(SIGMAS) - 1
@@ -44,8 +45,7 @@ def watched(model):
 def test_every_sampler_of_this_host_is_classified():
     """A new host release that brings a sampler fails here: decide how it is blended, or refuse it."""
     known = (*EXACT, *REPLANNED, *REFUSED)
-    assert len(known) == len(set(known))
-    assert set(comfy.samplers.KSampler.SAMPLERS) == set(known)
+    assert sorted(comfy.samplers.KSampler.SAMPLERS) == sorted(known)
 
 
 @pytest.mark.parametrize("name", EXACT)

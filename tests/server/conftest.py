@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import socket
-import sys
 import time
 import urllib.error
 import uuid
@@ -20,7 +18,7 @@ from safetensors.torch import save_file
 
 import dev
 
-TRANSFORMER = "tiny_sd3.safetensors"
+TINY_SD3 = "tiny_sd3.safetensors"  # what FreeScale cannot use: a transformer, and a VAE of 16 channels
 PATIENCE = 180  # s without any message from the server
 ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
 TEXT, PREVIEW = "text", "preview"  # the names given here to binary messages
@@ -171,15 +169,23 @@ def _tiny_transformer() -> dict[str, torch.Tensor]:
     return {name: torch.zeros_like(weight) for name, weight in network.state_dict().items()}
 
 
+def _tiny_vae() -> dict[str, torch.Tensor]:
+    """The weights of a small VAE for Stable Diffusion 3."""
+    from comfy.taesd.taesd import TAESD
+
+    return {name: torch.zeros_like(weight) for name, weight in TAESD(latent_channels=16).state_dict().items()}
+
+
 @pytest.fixture(scope="session")
-def comfy(tmp_path_factory):
-    """The server, with previews on, a picture to enlarge, and a model that FreeScale cannot use."""
-    host = dev.Host(Path(sys.executable), Path(os.environ["FREESCALE_COMFYUI"]))
+def comfy(host, tmp_path_factory):
+    """The server, with previews on, a picture to enlarge, and models that FreeScale cannot use."""
     workdir = tmp_path_factory.mktemp("comfyui")
     (workdir / "input").mkdir()
-    (workdir / "models" / "diffusion_models").mkdir(parents=True)
+    models = workdir / "models"
+    for folder, weights in (("diffusion_models", _tiny_transformer()), ("vae", _tiny_vae())):
+        (models / folder).mkdir(parents=True)
+        save_file(weights, models / folder / TINY_SD3)
     ramp = np.mgrid[0:96, 0:128].sum(0).astype(np.uint8)
     Image.fromarray(np.stack([ramp, ramp[::-1], 255 - ramp], -1)).save(workdir / "input" / "example.png")
-    save_file(_tiny_transformer(), workdir / "models" / "diffusion_models" / TRANSFORMER)
     with dev.Server(host, workdir, options=("--preview-method", "latent2rgb")) as server:
         yield Comfy(server)

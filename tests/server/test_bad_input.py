@@ -102,8 +102,8 @@ TABLE = {
         CASCADE, "latent_image", "[1, 16, 8, 8]", "Use a latent made for this model",
     ),
     "a VAE of another family": (
-        with_node("pixels", "VAELoader", {"vae_name": "pixel_space"}, to="cascade.vae"),
-        CASCADE, "vae", "3 channels", "Load the VAE that belongs to the checkpoint",
+        with_node("sd3", "VAELoader", {"vae_name": "tiny_sd3.safetensors"}, to="cascade.vae"),
+        CASCADE, "vae", "16 channels", "Load the VAE that belongs to the checkpoint",
     ),
     "NaN in the latent": (broken, CASCADE, "latent_image", "NaN", "Look at the sampler before it"),
     "NaN in the image": (together(broken, decoded, unwire("cascade", "latent_image")), CASCADE, "image", "NaN", "Look for the node before it"),
