@@ -5,7 +5,7 @@ all tokens of the grid it is given; nothing here knows of heads. Windows and sub
 the samples outermost, so that a host which splits a batch into its samples still can.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from .geometry import WindowPlan
 
 Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 
+OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
+
 LEAST_TOKENS_PER_CALL = 16_384  # smaller windows are batched up to this many: fewer, fuller calls
 
 
@@ -25,21 +27,23 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
 
     `views` [n, 4] are (top, bottom, left, right) in the grid padded by `plan.jitter`, as `geometry.jittered_views` gives
     them. Padding with zeros after the projection equals padding the input: the projections have no bias. Windows are
-    stacked on the batch axis, as many at once as hold the picture's own tokens.
+    stacked on the batch axis, as many at once as hold the picture's own tokens, fewer where memory is short.
     """
     batch = q.shape[0]
     (h, w), (height, width), (pad_h, pad_w) = plan.grid, plan.size, plan.jitter
     q, k, v = (F.pad(rearrange(x, "b (h w) c -> b h w c", h=h), (0, 0, pad_w, pad_w, pad_h, pad_h)) for x in (q, k, v))
     total = torch.zeros_like(v)
     count = v.new_zeros(1, *v.shape[1:3], 1)
-    at_once = max(1, max(LEAST_TOKENS_PER_CALL, h * w) // (height * width))
-    for start in range(0, len(views), at_once):
-        part = views[start : start + at_once].tolist()
+
+    def inside(part: list) -> Tensor:
         windows = (
             rearrange([x[:, top:bottom, left:right] for top, bottom, left, right in part], "n b h w c -> (b n) (h w) c")
             for x in (q, k, v)
         )
-        out = attend(*windows, plan.size)
+        return attend(*windows, plan.size)
+
+    at_once = max(1, max(LEAST_TOKENS_PER_CALL, h * w) // (height * width))
+    for part, out in _as_many_as_fit(views.tolist(), at_once, inside):
         for (top, bottom, left, right), x in zip(part, rearrange(out, "(b n) (h w) c -> n b h w c", b=batch, h=height)):
             total[:, top:bottom, left:right] += x
             count[:, top:bottom, left:right] += 1
@@ -57,11 +61,32 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
             lattice = (slice(None), slice(a, None, strides[0]), slice(b, None, strides[1]))
             groups.setdefault(tuple(q[lattice].shape), []).append(lattice)
     for (batch, h, w, _), lattices in groups.items():
-        stacked = (rearrange([x[lattice] for lattice in lattices], "n b h w c -> (b n) (h w) c") for x in (q, k, v))
-        parts = rearrange(attend(*stacked, (h, w)), "(b n) (h w) c -> n b h w c", b=batch, h=h)
-        for lattice, part in zip(lattices, parts):
-            out[lattice] = part
+
+        def inside(part: list, grid: tuple[int, int] = (h, w)) -> Tensor:
+            stacked = (rearrange([x[lattice] for lattice in part], "n b h w c -> (b n) (h w) c") for x in (q, k, v))
+            return attend(*stacked, grid)
+
+        for part, result in _as_many_as_fit(lattices, len(lattices), inside):
+            for lattice, x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", b=batch, h=h)):
+                out[lattice] = x
     return rearrange(out, "b h w c -> b (h w) c")
+
+
+def _as_many_as_fit(items: list, at_once: int, compute: Callable[[list], Tensor]) -> Iterator[tuple[list, Tensor]]:
+    """(part, compute(part)) for all items, `at_once` at a time; where memory runs out half as many, down to one by one."""
+    start = 0
+    while start < len(items):
+        part, out = items[start : start + at_once], None
+        try:
+            out = compute(part)
+        except OutOfMemory:
+            if len(part) == 1:
+                raise
+        if out is None:  # out here, where the exception no longer keeps what it was computing alive
+            at_once = len(part) // 2
+            continue
+        yield part, out
+        start += len(part)
 
 
 def scale_fusion(

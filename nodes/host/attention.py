@@ -19,7 +19,7 @@ from comfy.ldm.modules.attention import optimized_attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...freescale_core.attention import fold_feature_blur, scale_fusion
+from ...freescale_core.attention import OutOfMemory, fold_feature_blur, scale_fusion
 from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
 from ...freescale_core.grammar import Selection
 from .errors import bad_input
@@ -106,10 +106,20 @@ class _Replacement:
             extra = {**extra_options, "activations_shape": [q.shape[0], channels, *grid]}
             if self.before is not None:
                 return self.before(q, k, v, extra, **kwargs)
-            options = {"transformer_options": extra} if _TAKES_OPTIONS else {}
-            return optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), **options)
+            return _attend(q, k, v, extra)
 
         return self.fuse(self.layer, attend, q, k, v, extra_options)
+
+
+def _attend(q, k, v, extra: dict):
+    """The host's attention; where memory runs out in halves of the queries, which is exact: each has its own softmax."""
+    options = {"transformer_options": extra} if _TAKES_OPTIONS else {}
+    try:
+        return optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), **options)
+    except OutOfMemory:
+        if q.shape[1] == 1:
+            raise
+    return torch.cat([_attend(part, k, v, extra) for part in q.chunk(2, dim=1)], dim=1)
 
 
 def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, layer: tuple, attend: Callable, q, k, v, extra):

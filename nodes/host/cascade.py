@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import latent_preview
@@ -136,8 +137,21 @@ def run_stage(
 ) -> tuple[torch.Tensor, dict]:
     """The enlarged picture [B, H, W, 3] and its LATENT; `image`, or else `latent`, is the picture before.
 
-    Raises ValueError as `require_plan` does, and what ComfyUI's sampling raises (interrupts, out of memory) as it is.
+    Raises ValueError as `require_plan` does, ComfyUI's own out-of-memory error with what to do about it, and everything
+    else that sampling raises, interrupts among them, as it is.
     """
+    try:
+        return _run_stage(node, model, positive, negative, vae, stage, latent, image)
+    except comfy.model_management.OOM_EXCEPTION:
+        pass  # raised anew below, where the first error no longer keeps the picture's tensors alive
+    raise comfy.model_management.OOM_EXCEPTION(
+        f"{node} › stages = '{stage.width}x{stage.height}': there is not enough memory for this stage. What helps, in this order: "
+        "global_attention = strided in FreeScale Scale Fusion, vae_tiling = always, one picture instead of a batch, a smaller "
+        "stage, starting ComfyUI with --lowvram"
+    )
+
+
+def _run_stage(node, model, positive, negative, vae, stage, latent, image) -> tuple[torch.Tensor, dict]:
     sigmas = require_plan(node, model, stage)
     reference = _reference(vae, stage, latent, image)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}

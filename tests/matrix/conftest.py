@@ -121,11 +121,11 @@ def _published() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """After a whole run, and only if all of it passed, write the tables into the README."""
+    """If all of a run passed, write its tables into the README; those that it did not touch stay."""
     if not os.environ.get("FREESCALE_MATRIX") or exitstatus or not _tables:
         return
     lines = []
-    for title, rows in _tables.items():
+    for title, rows in {**_published(), **_tables}.items():
         columns = list(dict.fromkeys(name for cells in rows.values() for name in sorted(cells, key="Note".__eq__)))
         columns.sort(key="Note".__eq__)
         lines += ["", f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]

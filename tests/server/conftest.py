@@ -112,6 +112,13 @@ class Comfy:
             node["inputs"].update({key: value for key, value in changes.items() if key in node["inputs"]})
         return prompt
 
+    def one_cascade(self, **changes) -> dict:
+        """The demo workflow with one cascade, all of whose stages are saved."""
+        prompt = self.workflow("freescale_demo", **changes)
+        prompt[self.find(prompt, "SaveImage", 1)]["inputs"]["images"] = [self.find(prompt, "SelfCascadeUpscale"), 2]
+        del prompt[self.find(prompt, "SaveImage", 2)], prompt[self.find(prompt, "SelfCascadeUpscale", 1)]
+        return prompt
+
 
 @contextlib.contextmanager
 def _patient():

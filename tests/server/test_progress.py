@@ -12,7 +12,7 @@ STAGE_STEPS = 4  # the tail of 5 ddim_uniform steps at denoise 0.7
 @pytest.fixture
 def prompt(comfy):
     """The demo, small."""
-    return comfy.workflow("freescale_demo", steps=5, width=192, height=192, native_size=192, stages="1.25x")
+    return comfy.one_cascade(steps=5, width=192, height=192, native_size=192, stages="1.25x")
 
 
 def steps(run) -> list[str]:

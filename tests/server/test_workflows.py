@@ -94,7 +94,7 @@ def test_runs(comfy, name):
 
 
 def test_same_prompt_gives_the_same_pixels(comfy):
-    prompt = comfy.workflow("freescale_demo", steps=3, stages="1.5x", seed=5)
+    prompt = comfy.one_cascade(steps=3, stages="1.5x", seed=5)
     first = comfy.run(prompt).pictures
     comfy.forget()
     again = comfy.run(prompt)
@@ -106,7 +106,7 @@ def test_same_prompt_gives_the_same_pixels(comfy):
 
 def test_a_chain_of_stages_equals_one_cascade(comfy):
     """DESIGN: "2x, 2x" is two chained "2x" nodes, whether the second is fed by LATENT or IMAGE."""
-    prompt = comfy.workflow("freescale_demo", steps=2, width=128, height=192, native_size=128)
+    prompt = comfy.one_cascade(steps=2, width=128, height=192, native_size=128)
     cascade, pictures = comfy.find(prompt, "SelfCascadeUpscale"), comfy.find(prompt, "SaveImage", 1)
     settings = prompt[cascade]["inputs"]
     settings["stages"] = "1.25x, 1.5x"

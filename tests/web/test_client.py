@@ -123,8 +123,8 @@ def test_the_demo_runs_and_its_pictures_arrive(client):
     show(client, graph)
     client.evaluate(SET_VALUES, {"steps": 2, "stages": "1.25x", "seed": 21 + client.nodes_2})
     client.get_by_test_id("queue-button").click()
-    base, stages = (node["id"] for node in graph["nodes"] if node["type"] == "SaveImage")
-    for node, side in ((base, 256), (stages, 320)):
+    base, *stages = (node["id"] for node in graph["nodes"] if node["type"] == "SaveImage")
+    for node, side in zip((base, *stages), (256, 320, 400), strict=True):
         client.wait_for_function("id => app.nodeOutputs[id]?.images?.length === 1", arg=node, timeout=90_000)
         width = client.wait_for_function(PICTURE_WIDTH, arg=[node, client.nodes_2], timeout=30_000)
         assert width.json_value() == side
