@@ -814,6 +814,12 @@ def serve(args: argparse.Namespace, options: list[str]) -> int:
             raise Trouble(f"{server.log_tail()}\n\nComfyUI stopped by itself; the end of its log is above.")
 
 
+def matrix(args: argparse.Namespace, rest: list[str]) -> int:
+    """Run the whole of tests/matrix and write what it found into the README."""
+    os.environ["FREESCALE_MATRIX"] = "write"
+    return test(args, ["tests/matrix", "-m", "long or not long", *rest])
+
+
 def bench(_: argparse.Namespace, rest: list[str]) -> int:
     """Run tests/bench.py; further arguments go to it."""
     host = prepare()
@@ -851,9 +857,10 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     command.add_argument("--json", action="store_true", help="as one line of JSON")
     # These take every further argument, options too, as it is: argparse does not look at them.
     add("test", test, "run the tests; everything after it goes to pytest", True)
+    add("matrix", matrix, "run every combination of tests/matrix and write the README's tables", True)
     add("bench", bench, "measure speed and memory; everything after it goes to tests/bench.py", True)
 
-    forwarding = argv[:1] and argv[0] in ("test", "bench")
+    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix")
     args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)
     if rest and not args.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")

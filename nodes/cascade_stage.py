@@ -4,7 +4,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..freescale_core.geometry import LARGEST_SIDE, LATENT_CELL
-from .host.cascade import Stage, picture_size, run_stage
+from .host.cascade import Stage, picture_size, run_stage, stage_enlargement
 from .host.progress import announce_stage
 from .types import DetailMap, StagePictures
 
@@ -56,8 +56,8 @@ class FreeScaleCascadeStage(io.ComfyNode):
     ) -> io.NodeOutput:
         if not pictures:  # the first stage; later ones have both, the latent and its picture
             picture_size(NAME, model, vae, latent_image, image)
-        announce_stage(cls.hidden, width, height)
         stage = Stage(height=height, width=width, **settings)
+        announce_stage(cls.hidden, width, height, enlarged=stage_enlargement(model, stage) is not None)
         picture, latent = run_stage(NAME, model, positive, negative, vae, stage, latent_image, image)
         return io.NodeOutput(picture, latent, (*pictures, picture))
 

@@ -27,6 +27,7 @@ args.cpu = True
 args.use_pytorch_cross_attention = True
 _load("freescale", ROOT / "__init__.py", package=True)
 dev = _load("dev", ROOT / "dev.py")
+_load("families", ROOT / "tests" / "families.py")
 _load("oracle", ROOT / "tests" / "oracle.py")
 
 

@@ -9,7 +9,7 @@ import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from ...freescale_core.geometry import LATENT_CELL
+from ...freescale_core.geometry import LATENT_CELL, Enlargement
 from ...freescale_core.schedule import stage_sigmas
 from . import pictures
 from .errors import bad_input
@@ -118,6 +118,12 @@ def require_detail_map(node: str, detail_map: torch.Tensor) -> None:
         )
 
 
+def stage_enlargement(model: ModelPatcher, stage: Stage) -> Enlargement | None:
+    """How far the stage's picture exceeds the native size that the model's patches were given, or its family's."""
+    cells = stage.height // LATENT_CELL, stage.width // LATENT_CELL
+    return latent_enlargement(model.model, remembered_native_size(model), *cells)
+
+
 def run_stage(
     node: str,
     model: ModelPatcher,
@@ -137,7 +143,7 @@ def run_stage(
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
-    size = latent_enlargement(model.model, remembered_native_size(model), *reference.shape[-2:])
+    size = stage_enlargement(model, stage)
     positive, negative = (_pin_size(conditioning, size.native) if size else conditioning for conditioning in (positive, negative))
     callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
     samples = comfy.sample.sample_custom(

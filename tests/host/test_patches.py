@@ -12,6 +12,8 @@ from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_freelunch import FreeU
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_tomesd import TomePatchModel
+from families import with_dilation as dilation
+from families import with_scale_fusion as fusion
 from freescale.freescale_core.geometry import enlargement, fixed_views, jittered_views, window_plan
 from freescale.nodes.host import attention as host_attention
 from freescale.nodes.host import convolution as host_convolution
@@ -24,25 +26,6 @@ NATIVE, LARGE = (16, 16), (32, 32)  # latents of 128 px, the model's native size
 ODD = (40, 28)  # fractional ratios: 2.5 and 1.75
 
 OUTPUT = "diffusion_model.middle_block.0.in_layers.2"  # a convolution that every preset but custom dilates
-
-
-def fusion(model, **changed):
-    settings = dict(
-        global_attention="full",
-        blur_axes="hw",
-        jitter=True,
-        seed=0,
-        native_size=0,
-        start_percent=0.0,
-        end_percent=1.0,
-        blocks="all",
-    )
-    return ScaleFusionAttentionPatch.execute(model, **{**settings, **changed}).args[0]
-
-
-def dilation(model, **changed):
-    settings = dict(preset="FreeScale", factor=0.0, end_percent=0.7, layers="down, middle", native_size=0)
-    return RestrainedDilation.execute(model, **{**settings, **changed}).args[0]
 
 
 def hwd(model):

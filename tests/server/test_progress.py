@@ -39,6 +39,12 @@ def test_progress_previews_and_the_stage_are_shown_on_the_cascade(comfy, prompt)
         assert width == height > 0
 
 
+def test_a_stage_of_native_size_says_that_the_patches_rest(comfy, prompt):
+    prompt[comfy.find(prompt, "SelfCascadeUpscale")]["inputs"].update(stages="1x", seed=17)
+    [(_, text)] = comfy.run(prompt).all("text")
+    assert text == "stage 1 of 1: 192 × 192 px (about the model's native size: Scale Fusion and dilation rest)"
+
+
 def since(run, kind: str, count: int) -> list:
     """The messages after the `count`-th of a kind, up to the next of it."""
     at = [i for i, (name, _) in enumerate(run.heard) if name == kind] + [len(run.heard)]

@@ -1,0 +1,135 @@
+"""What every cell of the matrix runs: real ComfyUI models under our patches, drawn by a cascade's stage."""
+
+import logging
+import os
+from collections.abc import Callable
+
+import families
+import folder_paths
+import pytest
+import torch
+from families import Family, Graph
+from freescale.nodes.demo_model import FreeScaleDemoModel
+from freescale.nodes.host import attention as host_attention
+from freescale.nodes.host.cascade import Stage, run_stage
+
+import dev
+
+torch.set_num_threads(1)
+
+SETTINGS = dict(
+    seed=3, steps=3, cfg=2.0, sampler_name="euler", scheduler="ddim_uniform", denoise=0.7, detail=2.0, resize_in="latent", vae_tiling="auto"
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def inference_mode():
+    """As the host runs every node."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loras(tmp_path_factory):
+    """A models folder of our own."""
+    folder_paths.add_model_folder_path("loras", str(tmp_path_factory.mktemp("loras")), is_default=True)
+
+
+@pytest.fixture(scope="session")
+def vae():
+    """The demo model's: any four latent channels will do here."""
+    return FreeScaleDemoModel.execute("no", 0.1, "portrait").args[3]
+
+
+_graphs: dict[str, Graph] = {}
+_pictures: dict[tuple[str, str], torch.Tensor] = {}
+
+
+@pytest.fixture
+def graph():
+    """graph(family): built once and shared, so that whatever a test leaves behind fails another."""
+
+    def shared(family: Family) -> Graph:
+        if family.name not in _graphs:
+            _graphs[family.name] = families.graph(family)
+        return _graphs[family.name]
+
+    return shared
+
+
+@pytest.fixture
+def draw(vae, caplog):
+    """draw(graph, height, width, …) → the latent that a cascade's stage makes of it."""
+
+    def sample(g, height=256, width=256, **changed) -> torch.Tensor:
+        stage = Stage(height=height, width=width, **{**SETTINGS, **changed})
+        _, latent = run_stage("FreeScale Cascade", g.model, g.positive, g.negative, vae, stage, g.latent, None)
+        assert latent["samples"].shape[-2:] == (height // 8, width // 8) and torch.isfinite(latent["samples"]).all()
+        return latent["samples"]
+
+    host_attention._warn_of_other_tokens.cache_clear()
+    caplog.set_level(logging.WARNING)
+    return sample
+
+
+@pytest.fixture
+def alone(draw):
+    """alone(graph, wire): what one set of patches draws, kept for all rows; it must never change."""
+
+    def kept(g: Graph, wire: Callable[[Graph], Graph]) -> torch.Tensor:
+        key = (g.family.name, wire.__name__)
+        if key not in _pictures:
+            _pictures[key] = draw(wire(g))
+        return _pictures[key]
+
+    return kept
+
+
+README = dev.ROOT / "README.md"
+FIRST, LAST = "<!-- matrix -->", "<!-- /matrix -->"
+_tables: dict[str, dict[str, dict[str, str]]] = {}
+
+
+@pytest.fixture
+def publish():
+    """publish(table, row, column, cell): what this run found must be what the README says (or will say, when it is written)."""
+
+    def cell(table: str, row: str, column: str, text: str, note: str = "") -> None:
+        cells = _tables.setdefault(table, {}).setdefault(row, {})
+        cells[column] = text
+        if note:
+            cells["Note"] = note
+        if not os.environ.get("FREESCALE_MATRIX"):
+            published = _published().get(table, {}).get(row, {})
+            assert {name: published.get(name) for name in cells} == cells, "the README's matrix is old: run python dev.py matrix"
+
+    return cell
+
+
+def _published() -> dict[str, dict[str, dict[str, str]]]:
+    """The tables of the README as `_tables` has them."""
+    tables, title, columns = {}, "", []
+    for line in README.read_text("utf-8").partition(FIRST)[2].partition(LAST)[0].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and not columns:
+            title, *columns = cells
+        elif line.startswith("|") and not line.startswith("|-"):
+            tables.setdefault(title, {})[cells[0]] = {name: cell for name, cell in zip(columns, cells[1:]) if cell}
+        elif not line.startswith("|"):
+            columns = []
+    return tables
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """After a whole run, and only if all of it passed, write the tables into the README."""
+    if not os.environ.get("FREESCALE_MATRIX") or exitstatus or not _tables:
+        return
+    lines = []
+    for title, rows in _tables.items():
+        columns = list(dict.fromkeys(name for cells in rows.values() for name in sorted(cells, key="Note".__eq__)))
+        columns.sort(key="Note".__eq__)
+        lines += ["", f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        lines += [f"| {row} | {' | '.join(cells.get(name, '') for name in columns)} |" for row, cells in rows.items()]
+    text = README.read_text("utf-8")
+    before, after = text.partition(FIRST)[0], text.partition(LAST)[2]
+    README.write_text(before + FIRST + "\n".join(lines) + "\n\n" + LAST + after, "utf-8")

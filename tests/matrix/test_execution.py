@@ -1,0 +1,80 @@
+"""How a model's weights are held and run: small dtypes, weights streamed in pieces, torch.compile."""
+
+from dataclasses import replace
+
+import comfy.model_management
+import families
+import pytest
+import torch
+from comfy_api.torch_helpers import set_torch_compile_wrapper
+from comfy_extras.nodes_torch_compile import TorchCompileModel
+from families import FAMILIES
+
+TABLE = "Weights and execution"
+SDXL = FAMILIES["SDXL"]
+
+
+def ours(g):
+    return replace(g, model=families.with_dilation(families.with_scale_fusion(g.model)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+def test_small_dtypes(draw, publish, dtype):
+    """The same picture as from float32 weights that were rounded to that type."""
+    small, rounded = (families.graph(SDXL, dtype=d) for d in (dtype, torch.float32))
+    for parameter in rounded.model.model.diffusion_model.parameters():
+        parameter.copy_(parameter.to(dtype).float())
+    assert next(small.model.model.diffusion_model.parameters()).dtype == dtype
+    picture = draw(ours(small))
+    assert torch.allclose(picture, draw(ours(rounded)), atol=1e-3 * float(picture.abs().max()))
+    assert not torch.allclose(picture, draw(small), atol=1e-2)
+    publish(TABLE, str(dtype).removeprefix("torch.") + " weights", "SDXL", "✓")
+
+
+def test_streamed_weights(graph, publish):
+    """Low VRAM: layers stay outside the device and are brought in one by one, with a LoRA applied on the way."""
+    g = graph(SDXL)
+    key = f"diffusion_model.{SDXL.dilated[0]}.weight"
+    change = 0.1 * families.random(*g.model.model.state_dict()[key].shape)
+
+    def call(streamed):
+        model = ours(g).model
+        model.add_patches({key: (change,)}, 1.0)
+        device = comfy.model_management.get_torch_device()
+        model.patch_model(device, lowvram_model_memory=1 if streamed else 0)
+        assert model.model.model_lowvram == streamed
+        options = {**model.model_options["transformer_options"], "wrappers": model.wrappers, "cond_or_uncond": [0]}
+        sigma, y = torch.tensor([2.0]), families.random(1, SDXL.unet["adm_in_channels"])
+        try:
+            return model.model.apply_model(
+                families.random(1, 4, 32, 32).to(device), sigma.to(device), c_crossattn=g.positive[0][0], transformer_options=options, y=y
+            )  # fmt: skip
+        finally:
+            model.unpatch_model(comfy.model_management.unet_offload_device())
+
+    assert torch.equal(call(streamed=True), call(streamed=False))
+    publish(TABLE, "Low VRAM (streamed weights)", "SDXL", "✓")
+
+
+def eager(model):
+    """The host's own wrapper around torch.compile, with the backend that generates no code."""
+    compiled = model.clone()
+    set_torch_compile_wrapper(compiled, backend="eager")
+    return compiled
+
+
+def inductor(model):
+    output = TorchCompileModel.execute(model, "inductor") if hasattr(TorchCompileModel, "execute") else None
+    return (output.args if output else TorchCompileModel().patch(model, "inductor"))[0]
+
+
+@pytest.mark.parametrize("backend", [eager, pytest.param(inductor, marks=pytest.mark.long)])
+def test_torch_compile_in_both_orders(graph, draw, publish, backend):
+    """A compiled model still dilates, fuses and draws its windows anew at every size and step."""
+    torch._dynamo.reset()
+    g = graph(SDXL)
+    expected, native = draw(ours(g)), draw(g, 128, 128)
+    for compiled in (replace(g, model=backend(ours(g).model)), ours(replace(g, model=backend(g.model)))):
+        for size, picture in ((256, expected), (128, native), (256, expected)):
+            assert torch.allclose(draw(compiled, size, size), picture, atol=1e-3 * float(picture.abs().max()))
+    publish(TABLE, "TorchCompileModel", "SDXL", "✓")

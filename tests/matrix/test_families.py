@@ -1,0 +1,143 @@
+"""Every family at every stage size; what is detected, and what is refused."""
+
+from dataclasses import replace
+
+import comfy.model_base
+import comfy.supported_models as hosts
+import comfy.supported_models_base
+import families
+import pytest
+import torch
+from families import FAMILIES
+from freescale.freescale_core.dilation import dilated_layers
+from freescale.freescale_core.grammar import parse_blocks
+from freescale.nodes.host.model import attention_layers, convolutions, native_side, require_unet
+
+TABLE = "Model families"
+every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+
+
+def watched(model):
+    """A clone that records, per self-attention, how many tokens each call has."""
+    patched, seen = model.clone(), {}
+
+    def observer(layer):
+        def replacement(q, k, v, extra):
+            seen.setdefault(layer, []).append((q.shape[0], q.shape[1]))
+            attend = comfy.ldm.modules.attention.optimized_attention
+            return attend(q, k, v, extra["n_heads"], attn_precision=extra["attn_precision"])
+
+        return replacement
+
+    for layer in attention_layers(model):
+        patched.set_model_attn1_replace(observer(layer), *layer)
+    return patched, seen
+
+
+@every_family
+def test_is_detected(publish, family):
+    """Native size, self-attentions and the layers to dilate come from the model itself."""
+    model = families.build(family, native=None)
+    require_unet(model, "node")
+    assert native_side(model.model) == family.native
+    assert len(attention_layers(model)) == family.self_attentions
+    assert tuple(dilated_layers(convolutions(model), "FreeScale", parse_blocks("all"))) == family.dilated
+    publish(TABLE, family.name, "Native size", f"{family.native} px")
+
+
+@every_family
+def test_draws_an_enlarged_picture(graph, draw, publish, family):
+    """Both patches act in each layer that they should; at the native size none does."""
+    g = graph(family)
+    plain = draw(g)
+    model, seen = watched(g.model)
+    fused = draw(replace(g, model=families.with_scale_fusion(model)))
+    assert len(seen) == family.self_attentions
+    for calls in seen.values():
+        whole = max(tokens for _, tokens in calls)
+        assert {tokens for _, tokens in calls} == {whole, whole // 4}  # a window has half the sides at 2×
+    dilated = draw(replace(g, model=families.with_dilation(g.model)))
+    both = replace(g, model=families.with_dilation(families.with_scale_fusion(g.model)))
+    pictures = [plain, fused, dilated, draw(both)]
+    assert all(not torch.allclose(a, b, atol=1e-3) for i, a in enumerate(pictures) for b in pictures[:i])
+    assert torch.equal(draw(both), pictures[-1])
+    assert torch.equal(draw(both, 128, 128), draw(g, 128, 128))
+    publish(TABLE, family.name, "2× stage", "✓")
+
+
+REFUSED = {
+    "Stable Video Diffusion": lambda: unet_of_another_task(comfy.model_base.SVD_img2vid),
+    "SD ×4 upscaler": lambda: unet_of_another_task(comfy.model_base.SD_X4Upscaler),
+    "Lotus": lambda: unet_of_another_task(comfy.model_base.Lotus),
+    "FLUX": lambda: transformer(hosts.Flux, FLUX),
+    "SD 3": lambda: transformer(hosts.SD3, SD3),
+    "Wan": lambda: transformer(hosts.WAN21_T2V, WAN),
+}
+FLUX = dict(
+    image_model="flux", in_channels=4, out_channels=4, vec_in_dim=16, context_in_dim=16, hidden_size=32, mlp_ratio=1.0, num_heads=2,
+    depth=1, depth_single_blocks=1, axes_dim=[4, 6, 6], theta=100, patch_size=2, qkv_bias=True, guidance_embed=False,
+)  # fmt: skip
+SD3 = dict(
+    input_size=None, patch_size=2, in_channels=16, depth=1, num_patches=16, adm_in_channels=16, pos_embed_max_size=4,
+    pos_embed_scaling_factor=None, context_embedder_config={"target": "torch.nn.Linear", "params": {"in_features": 16, "out_features": 64}},
+)  # fmt: skip
+WAN = dict(
+    image_model="wan2.1",
+    model_type="t2v",
+    dim=32,
+    ffn_dim=32,
+    freq_dim=32,
+    num_heads=2,
+    num_layers=1,
+    text_dim=16,
+    in_dim=16,
+    out_dim=16,
+)
+
+
+def unet_of_another_task(base: type) -> torch.nn.Module:
+    return base(families.configured(hosts.SD15, families.V1), device="cpu")
+
+
+def transformer(host: type, structure: dict) -> torch.nn.Module:
+    return families.configured(host, structure).get_model({}, device="cpu")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_is_refused_with_what_is_supported(publish, name):
+    with pytest.raises(ValueError) as caught:
+        require_unet(families.patcher(REFUSED[name]()), "FreeScale Scale Fusion")
+    text = str(caught.value)
+    assert text.startswith("FreeScale Scale Fusion › model = ") and "SDXL and its relatives, SD 1.x and SD 2.x" in text
+    publish(TABLE, name, "2× stage", "refused, with a message")
+
+
+# sampler, scheduler, steps, denoise → model calls, of which dilated; the schedules that the distilled models are made for
+FEW_STEPS = {
+    "Turbo, 4 steps": (dict(sampler_name="euler_ancestral", scheduler="sgm_uniform", steps=4, denoise=0.5), 1.0, 2, 2),
+    "Lightning, 2 steps": (dict(sampler_name="euler", scheduler="sgm_uniform", steps=2), 0.7, 1, 1),
+    "Lightning, 8 steps": (dict(sampler_name="euler", scheduler="sgm_uniform", steps=8), 0.7, 5, 3),
+    "LCM, 4 steps": (dict(sampler_name="lcm", scheduler="sgm_uniform", steps=4), 0.7, 2, 1),
+    "Hyper, 8 steps": (dict(sampler_name="ddim", scheduler="ddim_uniform", steps=8), 0.7, 6, 3),
+}
+
+
+@pytest.mark.parametrize("name", FEW_STEPS)
+def test_few_steps(graph, draw, publish, name):
+    """Restart and dilation are parts of the schedule, however short; a Turbo model's native size is given by hand."""
+    settings, end_percent, calls, dilated = FEW_STEPS[name]
+    native = {"native_size": 64} if "Turbo" in name else {}
+    g = graph(FAMILIES["SDXL"])
+    model, plain, seen = g.model.clone(), [], []
+    model.add_wrapper_with_key(
+        comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", lambda run, *a, **k: seen.append(1) or run(*a, **k)
+    )
+    path = f"diffusion_model.{g.family.dilated[0]}._conv_forward"
+    before = model.get_model_object(path)
+    model.add_object_patch(path, lambda x, w, b: plain.append(1) or before(x, w, b))
+    patched = families.with_dilation(families.with_scale_fusion(model, **native), end_percent=end_percent, **native)
+    side = 128 if native else 256
+    draw(replace(g, model=patched), side, side, cfg=1.0, **settings)
+    assert (len(seen), len(seen) - len(plain)) == (calls, dilated)
+    publish("Few-step models (SDXL)", name, "Model calls", str(calls))
+    publish("Few-step models (SDXL)", name, "of them dilated", str(dilated))

@@ -1,0 +1,258 @@
+"""Other nodes beside FreeScale, each wired as people wire it, by the host's own node: a table and what holds for each row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.gligen
+import comfy.ldm.modules.attention
+import comfy.model_management
+import comfy.t2i_adapter.adapter
+import families
+import folder_paths
+import pytest
+import safetensors.torch
+import torch
+from comfy_extras import (
+    nodes_differential_diffusion,
+    nodes_freelunch,
+    nodes_hooks,
+    nodes_hypertile,
+    nodes_model_advanced,
+    nodes_model_downscale,
+    nodes_pag,
+    nodes_sag,
+    nodes_tomesd,
+)
+from families import FAMILIES, Graph
+
+import nodes
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One row: how to wire it, and what a person is told where it cannot take part fully."""
+
+    name: str
+    wire: Callable[[Graph], Graph]
+    warns: str = ""
+    note: str = ""
+    acts_on: tuple[str, ...] = ("SDXL", "SD 1.5")
+
+
+def values(output):
+    """What a node of the host gives, whether it is an old node or a new one."""
+    return getattr(output, "args", output)
+
+
+def on_model(patch: Callable) -> Callable[[Graph], Graph]:
+    """A row that only changes the MODEL: `patch(model)` is the node's output."""
+    return lambda g: replace(g, model=values(patch(g.model))[0])
+
+
+# ---------------------------------------------------------------- weights
+
+
+def lora_file(g: Graph) -> str:
+    """A LoRA on disk, of a self-attention, a cross-attention and a convolution that is dilated."""
+    name = f"freescale_matrix_{g.family.host.__name__}.safetensors"
+    layers = [
+        "input_blocks.4.1.transformer_blocks.0.attn1.to_q",
+        "input_blocks.4.1.transformer_blocks.0.attn2.to_v",
+        g.family.dilated[0],
+    ]
+    weights = {}
+    for number, layer in enumerate(layers):
+        shape = g.model.model.state_dict()[f"diffusion_model.{layer}.weight"].shape
+        key = "lora_unet_" + layer.replace(".", "_")
+        weights[key + ".lora_up.weight"] = families.random(shape[0], 4, *(1 for _ in shape[2:]), seed=number)
+        weights[key + ".lora_down.weight"] = 0.1 * families.random(4, *shape[1:], seed=9 + number)
+    safetensors.torch.save_file(weights, f"{folder_paths.get_folder_paths('loras')[0]}/{name}")
+    folder_paths.filename_list_cache.pop("loras", None)
+    return name
+
+
+def lora(g: Graph) -> Graph:
+    return replace(g, model=nodes.LoraLoaderModelOnly().load_lora_model_only(g.model, lora_file(g), 0.8)[0])
+
+
+def scheduled_lora(g: Graph) -> Graph:
+    """A LoRA as a hook of the prompt, strong in the first half only."""
+    [hooks] = nodes_hooks.CreateHookLoraModelOnly().create_hook_model_only(lora_file(g), 1.0)
+    [keys] = nodes_hooks.CreateHookKeyframe().create_hook_keyframe(1.0, 0.0)
+    [keys] = nodes_hooks.CreateHookKeyframe().create_hook_keyframe(0.3, 0.5, keys)
+    [hooks] = nodes_hooks.SetHookKeyframes().set_hook_keyframes(hooks, keys)
+    positive = nodes_hooks.ConditioningSetProperties().set_properties(g.positive, 1.0, "default", hooks=hooks)[0]
+    return replace(g, positive=positive)
+
+
+# ---------------------------------------------------------------- guidance pictures
+
+
+def controlled(g: Graph, control) -> Graph:
+    hint = families.random(1, 128, 128, 3).abs().clamp(0, 1)
+    positive, negative = nodes.ControlNetApplyAdvanced().apply_controlnet(g.positive, g.negative, control, hint, 0.7, 0.0, 0.9)
+    return replace(g, positive=positive, negative=negative)
+
+
+def controlnet(g: Graph) -> Graph:
+    unet = {k: v for k, v in g.family.unet.items() if k not in ("out_channels", "transformer_depth_output")}
+    network = comfy.cldm.cldm.ControlNet(
+        **unet, hint_channels=3, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init
+    )
+    families.fill(network, 3)
+    return controlled(g, comfy.controlnet.ControlNet(network, load_device=comfy.model_management.get_torch_device()))
+
+
+def t2i_adapter(g: Graph) -> Graph:
+    """SDXL's adapter joins at two levels of size 1/2 and 1/4, SD 1.5's at four of 1 … 1/8."""
+    xl = len(g.family.unet["channel_mult"]) == 3
+    channels = [32, 64, 128, 128] if not xl else [32, 64, 128, 128]
+    network = comfy.t2i_adapter.adapter.Adapter(channels, 2, 768 if xl else 192, 1, True, False, xl)
+    families.fill(network, 3)
+    return controlled(g, comfy.controlnet.T2IAdapter(network, network.input_channels, 8, "nearest-exact"))
+
+
+def ip_adapter(g: Graph) -> Graph:
+    """As its packs do: further keys and values in one cross-attention, by replacement."""
+    tokens = families.random(1, 4, g.family.unet["context_dim"])
+    patched = g.model.clone()
+    layer = patched.get_model_object("diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2")
+
+    def replacement(q, k, v, extra):
+        attend = comfy.ldm.modules.attention.optimized_attention
+        picture = tokens.expand(q.shape[0], -1, -1)
+        return attend(q, k, v, extra["n_heads"]) + attend(q, layer.to_k(picture), layer.to_v(picture), extra["n_heads"])
+
+    patched.set_model_attn2_replace(replacement, "input", 4)
+    return replace(g, model=patched)
+
+
+class _Gligen:
+    """What the host's loader of GLIGEN returns: something with the network as `model`."""
+
+    def __init__(self, network):
+        self.model = network
+
+    def model_patches_to(self, device):
+        pass
+
+
+def gligen(g: Graph) -> Graph:
+    """A phrase placed in a box, in every transformer."""
+    widths = [
+        m.norm1.normalized_shape[0]
+        for m in g.model.model.diffusion_model.modules()
+        if type(m).__name__ == "BasicTransformerBlock"
+    ]
+    fusers = [comfy.gligen.GatedSelfAttentionDense(width, 32, 4, width // 4) for width in widths]
+    network = comfy.gligen.Gligen(fusers, comfy.gligen.PositionNet(16, 32), 16)
+    families.fill(network, 3)
+    patcher = families.patcher(network)
+    box = ("position", patcher, [(families.random(1, 16), 8, 8, 2, 4)])
+    return replace(g, positive=[[tokens, {**more, "gligen": box}] for tokens, more in g.positive])
+
+
+# ---------------------------------------------------------------- regions
+
+
+def half(h: int = 128, w: int = 128) -> torch.Tensor:
+    mask = torch.zeros(1, h, w)
+    mask[..., w // 2 :] = 1
+    return mask
+
+
+def two_prompts(g: Graph, limit: Callable) -> Graph:
+    """The prompt for the whole, and another one for a region."""
+    [regional] = limit(families.conditioning(g.family, 8))
+    return replace(g, positive=nodes.ConditioningCombine().combine(g.positive, regional)[0])
+
+
+def masked_prompt(g: Graph) -> Graph:
+    return two_prompts(g, lambda prompt: nodes.ConditioningSetMask().append(prompt, half(), "default", 1.0))
+
+
+def area_prompt(g: Graph) -> Graph:
+    return two_prompts(g, lambda prompt: nodes.ConditioningSetAreaPercentage().append(prompt, 0.75, 0.75, 0.25, 0.0, 1.0))
+
+
+def noise_mask(g: Graph) -> Graph:
+    return replace(g, latent=nodes.SetLatentNoiseMask().set_mask(g.latent, half())[0])
+
+
+def differential(g: Graph) -> Graph:
+    ramp = torch.linspace(0, 1, 128).expand(1, 128, 128)
+    latent = nodes.SetLatentNoiseMask().set_mask(g.latent, ramp)[0]
+    return replace(g, latent=latent, model=values(nodes_differential_diffusion.DifferentialDiffusion.execute(g.model))[0])
+
+
+NEIGHBOURS = [
+    Neighbour("LoRA", lora),
+    Neighbour("LoRA, scheduled by hooks", scheduled_lora),
+    Neighbour("ControlNet", controlnet),
+    Neighbour("T2I adapter", t2i_adapter),
+    Neighbour("IP-Adapter (attn2 replacement)", ip_adapter),
+    Neighbour("GLIGEN", gligen),
+    Neighbour("FreeU", on_model(lambda m: nodes_freelunch.FreeU().patch(m, 1.1, 1.2, 0.6, 0.4))),
+    Neighbour("FreeU_V2", on_model(lambda m: nodes_freelunch.FreeU_V2().patch(m, 1.3, 1.4, 0.9, 0.2))),
+    Neighbour("Perturbed-Attention Guidance", on_model(lambda m: nodes_pag.PerturbedAttentionGuidance.execute(m, 3.0))),
+    Neighbour("Self-Attention Guidance", on_model(lambda m: nodes_sag.SelfAttentionGuidance.execute(m, 0.5, 2.0))),
+    Neighbour("RescaleCFG", on_model(lambda m: nodes_model_advanced.RescaleCFG().patch(m, 0.7))),
+    Neighbour(
+        "HyperTile",
+        on_model(lambda m: nodes_hypertile.HyperTile.execute(m, 32, 2, 2, False)),
+        warns="HyperTile",
+        note="tiled layers keep HyperTile's attention",
+    ),
+    Neighbour(
+        "Token merging (ToMe)",
+        on_model(lambda m: nodes_tomesd.TomePatchModel.execute(m, 0.5)),
+        warns="ToMe",
+        note="ToMe leaves SDXL alone; merged layers keep its attention",
+        acts_on=("SD 1.5",),
+    ),
+    Neighbour(
+        "Deep Shrink",
+        on_model(lambda m: nodes_model_downscale.PatchModelAddDownscale.execute(m, 3, 2.0, 0.0, 0.35, True, "bicubic", "bicubic")),
+        note="windows follow the shrunk layers",
+    ),
+    Neighbour("Regional prompt by mask", masked_prompt),
+    Neighbour("Regional prompt by area", area_prompt, note="an area is drawn as a picture of its own, as ComfyUI does"),
+    Neighbour("Noise mask (inpainting)", noise_mask),
+    Neighbour("Differential Diffusion", differential),
+    Neighbour("ModelSamplingDiscrete", on_model(lambda m: nodes_model_advanced.ModelSamplingDiscrete().patch(m, "v_prediction", True))),
+    Neighbour("ModelSamplingDiscrete, LCM", on_model(lambda m: nodes_model_advanced.ModelSamplingDiscrete().patch(m, "lcm", False))),
+    Neighbour("ModelSamplingContinuousEDM", on_model(lambda m: nodes_model_advanced.ModelSamplingContinuousEDM().patch(m, "v_prediction", 120.0, 0.002))),
+]  # fmt: skip
+
+
+def ours(g: Graph) -> Graph:
+    return replace(g, model=families.with_dilation(families.with_scale_fusion(g.model)))
+
+
+CASES = [
+    pytest.param(neighbour, FAMILIES[name], id=f"{neighbour.name}-{name}", marks=[pytest.mark.long] * (name != neighbour.acts_on[0]))
+    for neighbour in NEIGHBOURS
+    for name in neighbour.acts_on
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("neighbour", "family"), CASES)
+def test_works_in_both_orders(graph, draw, alone, publish, caplog, neighbour, family):
+    """Each acts, neither is lost, the order of the two nodes does not matter, and the shared model stays what it was."""
+    g = graph(family)
+    plain, fused = alone(g, lambda g: g), alone(g, ours)
+    beside = neighbour.wire(g)
+    together = draw(ours(beside))
+    assert bool(caplog.messages) == bool(neighbour.warns) and all(neighbour.warns in message for message in caplog.messages)
+    if not neighbour.warns:
+        assert torch.equal(together, draw(neighbour.wire(ours(g))))
+    assert not torch.allclose(together, fused, atol=1e-3)
+    assert not torch.allclose(together, draw(beside), atol=1e-3)
+    assert torch.equal(draw(ours(beside), 128, 128), draw(beside, 128, 128))  # at the native size only the neighbour acts
+    assert torch.equal(draw(g), plain)
+    for name in ("SDXL", "SD 1.5"):
+        cell = "✓, warns" if neighbour.warns else "✓"
+        if name == family.name or name not in neighbour.acts_on:
+            publish("Beside other nodes", neighbour.name, name, cell if name == family.name else "–", note=neighbour.note)
