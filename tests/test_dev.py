@@ -458,7 +458,7 @@ def test_a_real_server_runs_a_graph_and_reports_where_it_is(server):
     prompt = dev.to_prompt(graph, server.object_info)
     [image] = dev.saved_images(dev.run_prompt(server, prompt, graph, heard.append), prompt, server.workdir / "output")
     assert image.read_bytes().startswith(b"\x89PNG") and b'"DevTestDots"' in image.read_bytes()
-    assert any("DevTestDots, step 2 of 3" in line for line in heard) and any("Save Image" in line for line in heard)
+    assert any("DevTestDots, step 3 of 3" in line for line in heard) and any("Save Image" in line for line in heard)
 
 
 def test_a_real_server_serves_the_client_that_it_is_given(server):

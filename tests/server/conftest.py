@@ -194,5 +194,6 @@ def comfy(host, tmp_path_factory):
         save_file(weights, models / folder / TINY_SD3)
     ramp = np.mgrid[0:96, 0:128].sum(0).astype(np.uint8)
     Image.fromarray(np.stack([ramp, ramp[::-1], 255 - ramp], -1)).save(workdir / "input" / "example.png")
-    with dev.Server(host, workdir, options=("--preview-method", "latent2rgb")) as server:
+    # The classic cache, because that of newer hosts soon forgets the stages that the cascade expands into.
+    with dev.Server(host, workdir, options=("--preview-method", "latent2rgb", "--cache-classic")) as server:
         yield Comfy(server)

@@ -35,6 +35,11 @@ def widgets(node: dict, info: dict) -> list[str]:
     return names
 
 
+def ours(info: dict) -> bool:
+    """Whether a node is the pack's; newer hosts give theirs more widgets and outputs than a file saves, at their end."""
+    return info["python_module"] == f"custom_nodes.{dev.PACK_NAME}"
+
+
 def test_every_example_is_run():
     assert set(NAMES) == set(RUNS)
 
@@ -46,13 +51,15 @@ def test_opens(comfy, name):
     assert graph["version"] == 0.4 and len(nodes) < len(graph["nodes"]), "no note tells what to change"
     for node in nodes.values():
         info = known[node["type"]]
-        values = dict(zip(expected := widgets(node, info), node.get("widgets_values", []), strict=True))
+        values = dict(zip(expected := widgets(node, info), node.get("widgets_values", []), strict=ours(info)))
+        assert len(values) == len(node.get("widgets_values", []))
         assert {n for n in values if values[n] in dev.SEED_CONTROLS} == {n for n in expected if n.startswith("control")}
         inputs = {**info["input"]["required"], **info["input"].get("optional", {})}
         for entry in node["inputs"]:
             kind = inputs[entry["name"]][0]
             assert entry["type"] == ("COMBO" if isinstance(kind, list) else kind), entry
-        assert [(o["name"], o["type"]) for o in node["outputs"]] == list(zip(info["output_name"], info["output"]))
+        outputs = list(zip(info["output_name"], info["output"]))
+        assert [(o["name"], o["type"]) for o in node["outputs"]] == outputs[: None if ours(info) else len(node["outputs"])]
     for number, origin, slot, target, place, kind in graph["links"]:
         output, entry = nodes[origin]["outputs"][slot], nodes[target]["inputs"][place]
         assert output["type"] == entry["type"] == kind
