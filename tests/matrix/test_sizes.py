@@ -40,10 +40,12 @@ def test_every_size(graph, draw, publish, family, name, batch):
                 seen[top:bottom, left:right] += 1
             inner = seen[plan.jitter[0] : plan.jitter[0] + grid[0], plan.jitter[1] : plan.jitter[1] + grid[1]]
             assert inner.min() >= 1
-    if batch == 3 and family.name == "SDXL":
-        publish(TABLE, name, "Picture", f"{64 * SIZES[name][1]} × {64 * SIZES[name][0]}")
+    if family.name == "SDXL":
+        height, width = (64 * cells for cells in SIZES[name])
+        big = enlargement(height, width, 1024)
+        publish(TABLE, name, "Picture", f"{width} × {height}")
         if big:
-            plan = window_plan(4 * SIZES[name][0], 4 * SIZES[name][1], big.ratio)  # level 640
+            plan = window_plan(height // 16, width // 16, big.ratio)  # level 640
             publish(TABLE, name, "Windows", f"{len(plan.tops)} × {len(plan.lefts)}")
             publish(TABLE, name, "Dilation, S", str(big.factor))
         else:
