@@ -7,6 +7,8 @@ from .geometry import LARGEST_SIDE, LATENT_CELL
 
 SECTIONS = {"down": "input", "input": "input", "middle": "middle", "up": "output", "output": "output"}
 
+MOST_STAGES = 16
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -71,6 +73,8 @@ def parse_stages(text: str) -> list[StageSize]:
             raise ValueError(
                 f"“{part}” is not a stage: write factors such as 2x, 2x or sizes such as 2048x2048, 4096x4096 (width x height)"
             )
+    if len(stages) > MOST_STAGES:
+        raise ValueError(f"these are {len(stages)} stages: write {MOST_STAGES} at most")
     if not stages:
         raise ValueError("no stage is given: write for instance 2x, 2x or 2048x2048")
     return stages
@@ -79,11 +83,11 @@ def parse_stages(text: str) -> list[StageSize]:
 def stage_sizes(text: str, height: int, width: int) -> list[tuple[int, int]]:
     """(height, width) px of each stage for an input picture of that size; factors are of the picture before.
 
-    Sides that a factor makes are rounded to 8 px. ValueError where a stage shrinks or is absurdly large.
+    Sides that a factor makes are rounded to 8 px (8 at least). ValueError where a stage shrinks or is absurdly large.
     """
     sizes = []
     for stage in parse_stages(text):
-        new = stage.size or tuple(round(side * stage.factor / LATENT_CELL) * LATENT_CELL for side in (height, width))
+        new = stage.size or tuple(max(1, round(side * stage.factor / LATENT_CELL)) * LATENT_CELL for side in (height, width))
         named = f"{new[1]}x{new[0]}"
         if stage.size and (new[0] < height or new[1] < width):
             raise ValueError(f"{named} is smaller than the {width}x{height} picture before it: stages can only grow")

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from .host.cascade import require_detail_map
+from .host.errors import within_limits
 from .host.sampling import BlendSampler, require_blendable
 from .types import DetailMap
 
@@ -31,6 +32,7 @@ class FreeScaleBlendSampler(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @within_limits
     def execute(cls, sampler, detail, detail_map=None) -> io.NodeOutput:
         require_blendable(sampler, NAME, "sampler")
         if detail_map is not None:

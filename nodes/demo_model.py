@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from .demo.config import FRAMINGS, NATIVE, encode_conditions
 from .host.demo_model import load_demo_model
+from .host.errors import within_limits
 
 OPEN = "any"
 
@@ -32,6 +33,7 @@ class FreeScaleDemoModel(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @within_limits
     def execute(cls, hat, hue, framing) -> io.NodeOutput:
         model, vae = load_demo_model()
         positive = encode_conditions({"yes": True, "no": False}.get(hat), hue, framing if framing in FRAMINGS else None)

@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..freescale_core.detail import detail_map
-from .host.errors import bad_input
+from .host.errors import bad_input, within_limits
 from .types import DetailMap
 
 NAME = "FreeScale Region Detail"
@@ -43,6 +43,7 @@ class RegionDetailMask(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @within_limits
     def execute(cls, regions, detail_inside, detail_outside, feather, image=None, mask=None) -> io.NodeOutput:
         _require_no_painting(regions)
         mask = _checked_mask(mask, image)

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..freescale_core.dilation import PRESETS, dilated_layers
 from ..freescale_core.grammar import parse_blocks
 from .host.convolution import with_restrained_dilation
-from .host.errors import bad_input, parsed, validity
+from .host.errors import bad_input, parsed, validity, within_limits
 from .host.model import convolutions, require_unet
 
 NAME = "FreeScale Restrained Dilation"
@@ -41,6 +41,7 @@ class RestrainedDilation(io.ComfyNode):
         return validity(NAME, "layers", layers, parse_blocks)
 
     @classmethod
+    @within_limits
     def execute(cls, model, preset, factor, end_percent, layers, native_size) -> io.NodeOutput:
         require_unet(model, NAME)
         if 0 < factor < 1:

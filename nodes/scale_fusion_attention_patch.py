@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..freescale_core.grammar import parse_blocks
 from .host.attention import ScaleFusion, with_scale_fusion
-from .host.errors import bad_input, parsed, validity
+from .host.errors import bad_input, parsed, validity, within_limits
 from .host.model import require_unet
 
 NAME = "FreeScale Scale Fusion"
@@ -43,6 +43,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
         return validity(NAME, "blocks", blocks, parse_blocks)
 
     @classmethod
+    @within_limits
     def execute(
         cls, model, global_attention, blur_axes, jitter, seed, native_size, start_percent, end_percent, blocks
     ) -> io.NodeOutput:

@@ -6,7 +6,7 @@ from comfy_execution.graph_utils import GraphBuilder
 from ..freescale_core.grammar import parse_stages, stage_sizes
 from .cascade_stage import COMMON_INPUTS, NAME
 from .host.cascade import Stage, picture_size, require_plan
-from .host.errors import bad_input, parsed, validity
+from .host.errors import bad_input, parsed, validity, within_limits
 
 
 class SelfCascadeUpscale(io.ComfyNode):
@@ -49,15 +49,17 @@ class SelfCascadeUpscale(io.ComfyNode):
 
     @classmethod
     def execute(cls, **lists) -> io.NodeOutput:
-        given = {name: _only(name, values) for name, values in lists.items()}
-        model, vae, stages = (given.pop(name) for name in ("model", "vae", "stages"))
-        latent_image, image = given.pop("latent_image", None), given.pop("image", None)
+        return cls._expand(cls._sizes(**{name: _only(name, values) for name, values in lists.items()}))
+
+    @classmethod
+    @within_limits
+    def _sizes(cls, model, positive, negative, vae, stages, latent_image=None, image=None, **settings) -> list[tuple[int, int]]:
+        """(height, width) px of each stage, once all of them are known to be possible."""
         height, width = picture_size(NAME, model, vae, latent_image, image)
         sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width))
-        settings = {name: value for name, value in given.items() if name not in ("positive", "negative")}
         for height, width in sizes:
             require_plan(NAME, model, Stage(height=height, width=width, **settings))
-        return cls._expand(sizes)
+        return sizes
 
     @classmethod
     def _expand(cls, sizes: list[tuple[int, int]]) -> io.NodeOutput:

@@ -1,7 +1,10 @@
 """How a node refuses bad input."""
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar
+
+from comfy_api.latest import io
 
 Parsed = TypeVar("Parsed")
 
@@ -25,3 +28,26 @@ def validity(node: str, name: str, text: str | None, parse: Callable[[str], obje
         return text is None or bool(parsed(node, name, text, parse))
     except ValueError as error:
         return str(error)
+
+
+def within_limits(execute: Callable) -> Callable:
+    """A node's `execute` that refuses values outside its own schema: ComfyUI checks typed values, but not linked ones."""
+
+    @functools.wraps(execute)
+    def checked(cls, *args, **inputs):
+        schema = cls.define_schema()
+        for declared in schema.inputs:
+            if inputs.get(declared.id) is not None:
+                _require_limits(schema.display_name, declared, inputs[declared.id])
+        return execute(cls, *args, **inputs)
+
+    return checked
+
+
+def _require_limits(node: str, declared: io.Input, value: object) -> None:
+    if isinstance(declared, (io.Int.Input, io.Float.Input)) and not declared.min <= value <= declared.max:  # so too NaN
+        problem = f"it must lie between {declared.min} and {declared.max}. Change the value that is linked to it"
+        raise bad_input(node, declared.id, value, problem)
+    if isinstance(declared, io.Combo.Input) and value not in declared.options:
+        problem = f"it is not one of {', '.join(declared.options)}. Change the value that is linked to it"
+        raise bad_input(node, declared.id, value, problem)

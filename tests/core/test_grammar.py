@@ -80,6 +80,7 @@ def test_stages(text, expected):
     ("text", "message"),
     [
         ("", "no stage is given: write for instance 2x, 2x or 2048x2048"),
+        ("1x," * 17, "these are 17 stages: write 16 at most"),
         ("2", "“2” is not a stage: write factors such as 2x, 2x or sizes such as 2048x2048, 4096x4096 (width x height)"),
         ("2x 2x", "“2x 2x” is not a stage"),
         ("x2", "“x2” is not a stage"),
@@ -102,6 +103,7 @@ def test_sizes():
     assert stage_sizes("2x, 4096x8192", 1216, 832) == [(2432, 1664), (8192, 4096)]
     assert stage_sizes("1.5x", 1000, 840) == [(1504, 1264)]  # 1500 and 1260 to the nearest 8 px
     assert stage_sizes("1x", 512, 512) == [(512, 512)]
+    assert stage_sizes("2x", 1, 30) == [(8, 64)]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_freelunch import FreeU
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_tomesd import TomePatchModel
+from families import host_node
 from families import with_dilation as dilation
 from families import with_scale_fusion as fusion
 from freescale.freescale_core.geometry import enlargement, fixed_views, jittered_views, window_plan
@@ -379,7 +380,7 @@ def test_two_scale_fusions_share_the_blocks_in_either_order(model, run):
 
 @OURS
 def test_stacks_with_freeu(model, run, ours):
-    in_both_orders(model, run, ours, lambda m: patched_by(FreeU, m, 1.1, 1.2, 0.6, 0.4))
+    in_both_orders(model, run, ours, lambda m: host_node(FreeU, m, 1.1, 1.2, 0.6, 0.4)[0])
 
 
 @OURS
@@ -462,18 +463,12 @@ def test_chains_an_existing_convolution_patch_where_it_is_inactive(model, run):
     assert not torch.equal(run(doubled(dilation(model)), LARGE), run(dilation(model), LARGE))  # set later, it wraps ours
 
 
-def patched_by(node, *args):
-    """The MODEL that a node of the host makes, whether this host has it as an old node or as a new one."""
-    output = node.execute(*args) if hasattr(node, "execute") else node().patch(*args)
-    return getattr(output, "args", output)[0]
-
-
 def hypertile(m):
-    return patched_by(HyperTile, m, 32, 2, 2, False)
+    return host_node(HyperTile, m, 32, 2, 2, False)[0]
 
 
 def tome(m):
-    return patched_by(TomePatchModel, m, 0.5)
+    return host_node(TomePatchModel, m, 0.5)[0]
 
 
 @pytest.mark.parametrize("other", [hypertile, tome])
@@ -499,7 +494,7 @@ def test_hypertile_in_two_tiles_is_not_mistaken_for_our_own_stack(model, run, ou
     """A 16 × 8 grid in two tiles doubles the batch just as the feature blur does."""
 
     def two_tiles(m):
-        return patched_by(HyperTile, m, 64, 1, 1, False)
+        return host_node(HyperTile, m, 64, 1, 1, False)[0]
 
     patched = ours(two_tiles(model))
     assert torch.isfinite(run(patched, (32, 16), steps=1, cfg=1.0)).all()

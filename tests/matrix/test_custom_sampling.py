@@ -4,24 +4,13 @@ import comfy.samplers
 import comfy_extras.nodes_custom_sampler as custom
 import pytest
 import torch
-from families import FAMILIES, conditioning, with_dilation, with_scale_fusion
+from families import FAMILIES, conditioning, host_node, with_dilation, with_scale_fusion
 from freescale.freescale_core.schedule import stage_sigmas
 from freescale.nodes.blend_sampler import FreeScaleBlendSampler
 from freescale.nodes.host import pictures
 from freescale.nodes.host.model import sigma_table
 
 TABLE = "Custom sampling"
-
-
-def values(output):
-    """What a node of the host gives, whether it is an old node or a new one."""
-    return getattr(output, "args", output)
-
-
-def run(node, *inputs, **named):
-    """A node of the host, by whatever its function is called there."""
-    function = getattr(node, "execute", None) or getattr(node(), node.FUNCTION)
-    return values(function(*inputs, **named))
 
 
 @pytest.fixture
@@ -36,11 +25,11 @@ def wired(graph):
 
 
 def sample(noise, guider, sampler, sigmas, latent):
-    return run(custom.SamplerCustomAdvanced, noise, guider, sampler, sigmas, latent)[0]["samples"]
+    return host_node(custom.SamplerCustomAdvanced, noise, guider, sampler, sigmas, latent)[0]["samples"]
 
 
 def random_noise(seed=3):
-    return run(custom.RandomNoise, seed)[0]
+    return host_node(custom.RandomNoise, seed)[0]
 
 
 def blend(name="euler", detail=2.0):
@@ -48,9 +37,9 @@ def blend(name="euler", detail=2.0):
 
 
 GUIDERS = {
-    "CFGGuider": lambda g, model: run(custom.CFGGuider, model, g.positive, g.negative, 2.0),
-    "BasicGuider": lambda g, model: run(custom.BasicGuider, model, g.positive),
-    "DualCFGGuider": lambda g, model: run(
+    "CFGGuider": lambda g, model: host_node(custom.CFGGuider, model, g.positive, g.negative, 2.0),
+    "BasicGuider": lambda g, model: host_node(custom.BasicGuider, model, g.positive),
+    "DualCFGGuider": lambda g, model: host_node(
         custom.DualCFGGuider, model, g.positive, conditioning(g.family, 8), g.negative, 2.0, 1.5, "regular"
     ),
 }
@@ -73,7 +62,7 @@ def test_the_cascade_is_what_its_parts_make_by_hand(wired, draw, publish):
     g, model, latent, sigmas = wired
     by_hand = sample(random_noise(), GUIDERS["CFGGuider"](g, model)[0], blend(), sigmas, latent)
     pinned = [[[tokens, {"width": 128, "height": 128, **more}] for tokens, more in prompt] for prompt in (g.positive, g.negative)]
-    same = run(custom.CFGGuider, model, *pinned, 2.0)[0]
+    same = host_node(custom.CFGGuider, model, *pinned, 2.0)[0]
     graph = type(g)(g.family, model, g.positive, g.negative, g.latent)
     assert torch.equal(draw(graph, steps=4), sample(random_noise(), same, blend(), sigmas, latent))
     assert not torch.equal(by_hand, draw(graph, steps=4))  # the size conditioning is the cascade's own care
@@ -84,10 +73,10 @@ def test_split_schedules(wired, publish):
     """The blend in the first part, an ordinary sampler in the rest: nearly the whole, as the blend fades anyway."""
     g, model, latent, sigmas = wired
     guider = GUIDERS["CFGGuider"](g, model)[0]
-    high, low = run(custom.SplitSigmas, sigmas, len(sigmas) - 2)
+    high, low = host_node(custom.SplitSigmas, sigmas, len(sigmas) - 2)
     whole = sample(random_noise(), guider, blend(), sigmas, latent)
     first = sample(random_noise(), guider, blend(), high, latent)
-    quiet = run(custom.DisableNoise)[0]
+    quiet = host_node(custom.DisableNoise)[0]
     rest = sample(quiet, guider, comfy.samplers.sampler_object("euler"), low, {"samples": first})
     assert (rest - whole).abs().max() < 0.05 * whole.abs().max()
     with pytest.raises(ValueError, match="the noise is switched off.*SplitSigmas"):
@@ -106,6 +95,8 @@ def test_ksampler_style_and_custom_agree(wired, publish, name):
     g, model, latent, sigmas = wired
     guider = GUIDERS["CFGGuider"](g, model)[0]
     custom_bits = sample(random_noise(), guider, blend(name), sigmas, latent)
-    old_style = run(custom.SamplerCustom, model, True, 3, 2.0, g.positive, g.negative, blend(name), sigmas, latent)[0]["samples"]
+    old_style = host_node(custom.SamplerCustom, model, True, 3, 2.0, g.positive, g.negative, blend(name), sigmas, latent)[0][
+        "samples"
+    ]
     assert torch.equal(custom_bits, old_style)
     publish(TABLE, "SamplerCustom", "Blend", "✓")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_torch_compile import TorchCompileModel
-from families import FAMILIES
+from families import FAMILIES, host_node
 
 TABLE = "Weights and execution"
 SDXL = FAMILIES["SDXL"]
@@ -64,8 +64,7 @@ def eager(model):
 
 
 def inductor(model):
-    output = TorchCompileModel.execute(model, "inductor") if hasattr(TorchCompileModel, "execute") else None
-    return (output.args if output else TorchCompileModel().patch(model, "inductor"))[0]
+    return host_node(TorchCompileModel, model, "inductor")[0]
 
 
 @pytest.mark.parametrize("backend", [eager, pytest.param(inductor, marks=pytest.mark.long)])

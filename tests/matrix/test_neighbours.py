@@ -25,7 +25,7 @@ from comfy_extras import (
     nodes_sag,
     nodes_tomesd,
 )
-from families import FAMILIES, Graph
+from families import FAMILIES, Graph, host_node
 
 import nodes
 
@@ -41,14 +41,9 @@ class Neighbour:
     acts_on: tuple[str, ...] = ("SDXL", "SD 1.5")
 
 
-def values(output):
-    """What a node of the host gives, whether it is an old node or a new one."""
-    return getattr(output, "args", output)
-
-
-def on_model(patch: Callable) -> Callable[[Graph], Graph]:
-    """A row that only changes the MODEL: `patch(model)` is the node's output."""
-    return lambda g: replace(g, model=values(patch(g.model))[0])
+def on_model(node: type, *settings) -> Callable[[Graph], Graph]:
+    """A row that only changes the MODEL, by a node of the host."""
+    return lambda g: replace(g, model=host_node(node, g.model, *settings)[0])
 
 
 # ---------------------------------------------------------------- weights
@@ -184,7 +179,7 @@ def noise_mask(g: Graph) -> Graph:
 def differential(g: Graph) -> Graph:
     ramp = torch.linspace(0, 1, 128).expand(1, 128, 128)
     latent = nodes.SetLatentNoiseMask().set_mask(g.latent, ramp)[0]
-    return replace(g, latent=latent, model=values(nodes_differential_diffusion.DifferentialDiffusion.execute(g.model))[0])
+    return replace(g, latent=latent, model=host_node(nodes_differential_diffusion.DifferentialDiffusion, g.model)[0])
 
 
 NEIGHBOURS = [
@@ -194,36 +189,36 @@ NEIGHBOURS = [
     Neighbour("T2I adapter", t2i_adapter),
     Neighbour("IP-Adapter (attn2 replacement)", ip_adapter),
     Neighbour("GLIGEN", gligen),
-    Neighbour("FreeU", on_model(lambda m: nodes_freelunch.FreeU().patch(m, 1.1, 1.2, 0.6, 0.4))),
-    Neighbour("FreeU_V2", on_model(lambda m: nodes_freelunch.FreeU_V2().patch(m, 1.3, 1.4, 0.9, 0.2))),
-    Neighbour("Perturbed-Attention Guidance", on_model(lambda m: nodes_pag.PerturbedAttentionGuidance.execute(m, 3.0))),
-    Neighbour("Self-Attention Guidance", on_model(lambda m: nodes_sag.SelfAttentionGuidance.execute(m, 0.5, 2.0))),
-    Neighbour("RescaleCFG", on_model(lambda m: nodes_model_advanced.RescaleCFG().patch(m, 0.7))),
+    Neighbour("FreeU", on_model(nodes_freelunch.FreeU, 1.1, 1.2, 0.6, 0.4)),
+    Neighbour("FreeU_V2", on_model(nodes_freelunch.FreeU_V2, 1.3, 1.4, 0.9, 0.2)),
+    Neighbour("Perturbed-Attention Guidance", on_model(nodes_pag.PerturbedAttentionGuidance, 3.0)),
+    Neighbour("Self-Attention Guidance", on_model(nodes_sag.SelfAttentionGuidance, 0.5, 2.0)),
+    Neighbour("RescaleCFG", on_model(nodes_model_advanced.RescaleCFG, 0.7)),
     Neighbour(
         "HyperTile",
-        on_model(lambda m: nodes_hypertile.HyperTile.execute(m, 32, 2, 2, False)),
+        on_model(nodes_hypertile.HyperTile, 32, 2, 2, False),
         warns="HyperTile",
         note="tiled layers keep HyperTile's attention",
     ),
     Neighbour(
         "Token merging (ToMe)",
-        on_model(lambda m: nodes_tomesd.TomePatchModel.execute(m, 0.5)),
+        on_model(nodes_tomesd.TomePatchModel, 0.5),
         warns="ToMe",
         note="ToMe leaves SDXL alone; merged layers keep its attention",
         acts_on=("SD 1.5",),
     ),
     Neighbour(
         "Deep Shrink",
-        on_model(lambda m: nodes_model_downscale.PatchModelAddDownscale.execute(m, 3, 2.0, 0.0, 0.35, True, "bicubic", "bicubic")),
+        on_model(nodes_model_downscale.PatchModelAddDownscale, 3, 2.0, 0.0, 0.35, True, "bicubic", "bicubic"),
         note="windows follow the shrunk layers",
     ),
     Neighbour("Regional prompt by mask", masked_prompt),
     Neighbour("Regional prompt by area", area_prompt, note="an area is drawn as a picture of its own, as ComfyUI does"),
     Neighbour("Noise mask (inpainting)", noise_mask),
     Neighbour("Differential Diffusion", differential),
-    Neighbour("ModelSamplingDiscrete", on_model(lambda m: nodes_model_advanced.ModelSamplingDiscrete().patch(m, "v_prediction", True))),
-    Neighbour("ModelSamplingDiscrete, LCM", on_model(lambda m: nodes_model_advanced.ModelSamplingDiscrete().patch(m, "lcm", False))),
-    Neighbour("ModelSamplingContinuousEDM", on_model(lambda m: nodes_model_advanced.ModelSamplingContinuousEDM().patch(m, "v_prediction", 120.0, 0.002))),
+    Neighbour("ModelSamplingDiscrete", on_model(nodes_model_advanced.ModelSamplingDiscrete, "v_prediction", True)),
+    Neighbour("ModelSamplingDiscrete, LCM", on_model(nodes_model_advanced.ModelSamplingDiscrete, "lcm", False)),
+    Neighbour("ModelSamplingContinuousEDM", on_model(nodes_model_advanced.ModelSamplingContinuousEDM, "v_prediction", 120.0, 0.002)),
 ]  # fmt: skip
 
 

@@ -1,0 +1,170 @@
+"""Random values for every input of our nodes, typed or linked: a valid picture, or an error in a person's words. Never a traceback."""
+
+import json
+import re
+
+import pytest
+import torch
+from freescale.freescale_core.geometry import LATENT_CELL
+from freescale.freescale_core.grammar import stage_sizes
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+LARGEST = 192**2  # px², so that a case takes a fraction of a second
+OURS = r"FreeScale ([A-Z][A-Za-z ]+ › [a-z_, ]+ = |blend: the noise is switched off)"
+PRIMITIVES = {
+    int: "PrimitiveInt",
+    float: "PrimitiveFloat",
+    str: "PrimitiveString",
+}  # the host lets their values through unchecked
+NODES = {
+    "demo": "FreeScaleDemoModel", "fusion": "ScaleFusionAttentionPatch", "dilation": "RestrainedDilation",
+    "regions": "RegionDetailMask", "cascade": "SelfCascadeUpscale", "blend": "FreeScaleBlendSampler",
+}  # fmt: skip
+WIRES = {
+    "fusion.model": ["demo", 0], "dilation.model": ["fusion", 0], "cascade.model": ["dilation", 0],
+    "cascade.positive": ["demo", 1], "cascade.negative": ["demo", 2], "cascade.vae": ["demo", 3], "blend.sampler": ["kind", 0],
+    "sample.sampler": ["blend", 0], "sample.model": ["dilation", 0], "sample.positive": ["demo", 1], "sample.negative": ["demo", 2],
+    "sample.sigmas": ["schedule", 0], "sample.latent_image": ["latent", 0], "schedule.model": ["dilation", 0],
+}  # fmt: skip
+OUTPUTS = [("samples", "SaveLatent", "cascade", 1), ("samples", "SaveLatent", "sample", 0), ("images", "SaveImage", "regions", 2)]
+
+factors = st.floats(1, 3).map(lambda factor: f"{factor:.3g}x")
+sizes = st.tuples(*[st.integers(1, 24)] * 2).map(lambda cells: "x".join(str(cell * LATENT_CELL) for cell in cells))
+nonsense = st.one_of(st.text(max_size=20), st.text("0123456789x×.,-+ e", max_size=12))
+blocks = st.sampled_from(["all", "down", "middle", "up", "input.4-8", "output.0", "input.7, middle"])
+document = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["version", "regions", "value"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+ANYTHING = st.one_of(st.integers(), st.floats(), nonsense, st.none(), st.booleans(), st.lists(st.integers(), max_size=1))
+# What a person would write, where the schema allows more.
+GOOD = {
+    "stages": st.lists(factors | sizes, min_size=1, max_size=2).map(", ".join),
+    "blocks": blocks,
+    "layers": blocks,
+    "regions": st.just(""),
+    "steps": st.integers(1, 4),
+    "denoise": st.floats(0.3, 1),
+    "start_percent": st.floats(0, 0.5),
+    "factor": st.just(0.0) | st.floats(1, 16),
+    "native_size": st.sampled_from([0, 64, 128, 1024]),
+}
+# And what comes near it.
+WRONG = {"stages": nonsense, "blocks": nonsense, "layers": nonsense, "regions": document.map(json.dumps) | nonsense}
+
+
+def good(name: str, kind, options: dict):
+    """Values that the schema of an input allows."""
+    if name in GOOD:
+        return GOOD[name]
+    if kind in ("INT", "FLOAT"):
+        return (st.integers if kind == "INT" else st.floats)(options["min"], options["max"])
+    return st.booleans() if kind == "BOOLEAN" else st.sampled_from(options["options"])
+
+
+def widgets(object_info: dict) -> dict[str, tuple]:
+    """ "node.input" → (name, type, options) of every value that a person can set."""
+    return {
+        f"{node}.{name}": (name, kind, rest[0] if rest else {})
+        for node, class_type in NODES.items()
+        for name, (kind, *rest) in object_info[class_type]["input"]["required"].items()
+        if kind in ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO")
+    }
+
+
+@st.composite
+def prompts(draw, inputs: dict[str, tuple]) -> tuple[dict, tuple[int, int]]:
+    """(a prompt around our nodes, the height and width px that its cascade starts from)."""
+    wrong = draw(st.sets(st.sampled_from(sorted(inputs)), max_size=2)) if draw(st.booleans()) else set()
+    linked = draw(st.sets(st.sampled_from(sorted(inputs)), max_size=3))
+    prompt = {key: {"class_type": kind, "inputs": {}} for key, kind in NODES.items()}
+    for place, (name, kind, options) in inputs.items():
+        node, _ = place.split(".")
+        value = draw(WRONG.get(name, ANYTHING) | ANYTHING if place in wrong else good(name, kind, options))
+        if place in linked and type(value) in PRIMITIVES:
+            prompt[place] = {"class_type": PRIMITIVES[type(value)], "inputs": {"value": value}}
+            value = [place, 0]
+        prompt[node]["inputs"][name] = value
+
+    batch = draw(st.integers(1, 2))
+    height, width = (draw(st.integers(2, 12)) * LATENT_CELL for _ in range(2))
+    rows, columns = (draw(st.integers(1, 96)) for _ in range(2))
+    picture = {"width": columns, "height": rows, "batch_size": batch, "color": 0x405060}
+    prompt |= {
+        "latent": {"class_type": "EmptyLatentImage", "inputs": {"width": width, "height": height, "batch_size": batch}},
+        "picture": {"class_type": "EmptyImage", "inputs": picture},
+        "mask": {"class_type": "SolidMask", "inputs": {"value": draw(st.floats(0, 1)), "width": columns, "height": rows}},
+        "kind": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": draw(good(*inputs["cascade.sampler_name"]))}},
+        "schedule": {"class_type": "BasicScheduler", "inputs": {"scheduler": "normal", "steps": 2, "denoise": 0.6}},
+        "sample": {"class_type": "SamplerCustom", "inputs": {"add_noise": draw(st.booleans()), "noise_seed": 1, "cfg": 2.0}},
+    }  # fmt: skip
+    wanted, kind, *output = draw(st.sampled_from(OUTPUTS))
+    prompt["save"] = {"class_type": kind, "inputs": {wanted: output, "filename_prefix": "fuzz"}}
+    for place, source in WIRES.items():
+        node, name = place.split(".")
+        prompt[node]["inputs"][name] = source
+    start = draw(st.sets(st.sampled_from(["latent_image", "image"]), max_size=2) if "cascade.stages" in wrong else st.sampled_from([{"latent_image"}, {"image"}]))  # fmt: skip
+    sources = {"latent_image": ["latent", 0], "image": ["picture", 0]}
+    prompt["cascade"]["inputs"] |= {name: sources[name] for name in start}
+    for name in ("image", "mask"):
+        if draw(st.booleans()):
+            prompt["regions"]["inputs"][name] = [{"image": "picture"}.get(name, name), 0]
+    if draw(st.booleans()):
+        prompt["cascade"]["inputs"]["detail_map"] = prompt["blend"]["inputs"]["detail_map"] = ["regions", 0]
+    return prompt, (rows, columns) if start == {"image"} else (height, width)
+
+
+def last_size(prompt: dict, size: tuple[int, int]) -> tuple[int, int] | None:
+    """(height, width) px that the cascade is to end at, or None where its stages are wrong; only small ones are tried."""
+    stages = prompt["cascade"]["inputs"]["stages"]
+    stages = prompt[stages[0]]["inputs"]["value"] if isinstance(stages, list) and stages[:1] == ["cascade.stages"] else stages
+    try:
+        ends = stage_sizes(stages, *size)
+    except (ValueError, AttributeError):
+        return None
+    assume(sum(height * width for height, width in ends) <= LARGEST)
+    return ends[-1]
+
+
+def check(run, size: tuple[int, int] | None) -> None:
+    """The one thing that must hold."""
+    if run.ending == "refused":
+        [answer] = run.all("refused")
+        problems = [problem for node in answer["node_errors"].values() for problem in node["errors"]]
+        assert problems and not [problem for problem in problems if problem["type"].startswith("exception")]
+    elif run.ending == "execution_error":
+        [error] = run.all("execution_error")
+        assert error["exception_type"].endswith("ValueError") and re.match(OURS, error["exception_message"]), (
+            error["exception_type"], error["exception_message"], *error["traceback"][-2:],
+        )  # fmt: skip
+    else:
+        saved = run.outputs["save"]
+        for latent in saved.get("latents", ()):
+            samples = load_file(run.folder / latent["filename"])["latent_tensor"]
+            assert torch.isfinite(samples).all()
+            if run.prompt["save"]["inputs"]["samples"][0] == "cascade":
+                assert tuple(side * LATENT_CELL for side in samples.shape[-2:]) == size
+        assert "latents" in saved or run.pictures
+
+
+@pytest.mark.parametrize("cases", [200, pytest.param(10_000, marks=pytest.mark.long)])
+def test_any_values_give_a_picture_or_a_plain_error(comfy, cases):
+    endings = []
+
+    @settings(max_examples=cases, derandomize=cases < 1000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(prompts(widgets(comfy.object_info)))
+    def fuzz(case):
+        prompt, size = case
+        end = last_size(prompt, size)
+        run = comfy.run(prompt)
+        endings.append(run.ending)
+        check(run, end)
+
+    fuzz()
+    assert {"refused", "execution_error", "execution_success"} == set(endings)
+    assert endings.count("execution_success") > len(endings) / 4
