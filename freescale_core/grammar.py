@@ -83,11 +83,11 @@ def parse_stages(text: str) -> list[StageSize]:
 def stage_sizes(text: str, height: int, width: int) -> list[tuple[int, int]]:
     """(height, width) px of each stage for an input picture of that size; factors are of the picture before.
 
-    Sides that a factor makes are rounded to 8 px (8 at least). ValueError where a stage shrinks or is absurdly large.
+    Sides that a factor makes are rounded to 8 px. ValueError where a stage shrinks or is absurdly large.
     """
     sizes = []
     for stage in parse_stages(text):
-        new = stage.size or tuple(max(1, round(side * stage.factor / LATENT_CELL)) * LATENT_CELL for side in (height, width))
+        new = stage.size or tuple(round(side * stage.factor / LATENT_CELL) * LATENT_CELL for side in (height, width))
         named = f"{new[1]}x{new[0]}"
         if stage.size and (new[0] < height or new[1] < width):
             raise ValueError(f"{named} is smaller than the {width}x{height} picture before it: stages can only grow")

@@ -69,6 +69,13 @@ def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, 
                 "NaN",
                 "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture",
             )
+        if min(image.shape[1:3]) < LATENT_CELL:
+            raise bad_input(
+                node,
+                "image",
+                f"{image.shape[2]}x{image.shape[1]}",
+                f"a side has less than {LATENT_CELL} px. Take a larger picture",
+            )
         return image.shape[1], image.shape[2]
     samples = latent["samples"]
     if samples.ndim != 4 or samples.shape[1] != channels:

@@ -15,9 +15,9 @@ def bad_input(node: str, name: str, value: object, problem: str) -> ValueError:
 
 
 def parsed(node: str, name: str, text: str, parse: Callable[[str], Parsed]) -> Parsed:
-    """`parse(text)`, with its ValueError as the node's."""
+    """`parse(text)`, with its ValueError as the node's; a prompt sent by a program may hold anything where a text belongs."""
     try:
-        return parse(text)
+        return parse(str(text))
     except ValueError as error:
         raise bad_input(node, name, text, str(error)) from None
 

@@ -48,9 +48,10 @@ GOOD = {
     "blocks": blocks,
     "layers": blocks,
     "regions": st.just(""),
-    "steps": st.integers(1, 4),
-    "denoise": st.floats(0.3, 1),
-    "start_percent": st.floats(0, 0.5),
+    "steps": st.integers(2, 4),
+    "denoise": st.floats(0.6, 1),
+    "start_percent": st.floats(0, 0.3),
+    "end_percent": st.floats(0.3, 1),
     "factor": st.just(0.0) | st.floats(1, 16),
     "native_size": st.sampled_from([0, 64, 128, 1024]),
 }
@@ -81,7 +82,8 @@ def widgets(object_info: dict) -> dict[str, tuple]:
 def prompts(draw, inputs: dict[str, tuple]) -> tuple[dict, tuple[int, int]]:
     """(a prompt around our nodes, the height and width px that its cascade starts from)."""
     wrong = draw(st.sets(st.sampled_from(sorted(inputs)), max_size=2)) if draw(st.booleans()) else set()
-    linked = draw(st.sets(st.sampled_from(sorted(inputs)), max_size=3))
+    linkable = [place for place, (_, kind, _) in inputs.items() if kind != "COMBO"]
+    linked = draw(st.sets(st.sampled_from(linkable), max_size=3))
     prompt = {key: {"class_type": kind, "inputs": {}} for key, kind in NODES.items()}
     for place, (name, kind, options) in inputs.items():
         node, _ = place.split(".")
@@ -101,7 +103,7 @@ def prompts(draw, inputs: dict[str, tuple]) -> tuple[dict, tuple[int, int]]:
         "mask": {"class_type": "SolidMask", "inputs": {"value": draw(st.floats(0, 1)), "width": columns, "height": rows}},
         "kind": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": draw(good(*inputs["cascade.sampler_name"]))}},
         "schedule": {"class_type": "BasicScheduler", "inputs": {"scheduler": "normal", "steps": 2, "denoise": 0.6}},
-        "sample": {"class_type": "SamplerCustom", "inputs": {"add_noise": draw(st.booleans()), "noise_seed": 1, "cfg": 2.0}},
+        "sample": {"class_type": "SamplerCustom", "inputs": {"add_noise": draw(st.integers(0, 5)) < 5, "noise_seed": 1, "cfg": 2.0}},
     }  # fmt: skip
     wanted, kind, *output = draw(st.sampled_from(OUTPUTS))
     prompt["save"] = {"class_type": kind, "inputs": {wanted: output, "filename_prefix": "fuzz"}}
