@@ -37,7 +37,7 @@ def within_limits(execute: Callable) -> Callable:
     def checked(cls, *args, **inputs):
         schema = cls.define_schema()
         for declared in schema.inputs:
-            if inputs.get(declared.id) is not None:
+            if declared.id in inputs:
                 _require_limits(schema.display_name, declared, inputs[declared.id])
         return execute(cls, *args, **inputs)
 
@@ -45,9 +45,10 @@ def within_limits(execute: Callable) -> Callable:
 
 
 def _require_limits(node: str, declared: io.Input, value: object) -> None:
-    if isinstance(declared, (io.Int.Input, io.Float.Input)) and not declared.min <= value <= declared.max:  # so too NaN
-        problem = f"it must lie between {declared.min} and {declared.max}. Change the value that is linked to it"
-        raise bad_input(node, declared.id, value, problem)
+    if isinstance(declared, (io.Int.Input, io.Float.Input)):
+        if not isinstance(value, (int, float)) or not declared.min <= value <= declared.max:  # NaN is not between them either
+            problem = f"it must be a number from {declared.min} to {declared.max}. Change the value that is linked to it"
+            raise bad_input(node, declared.id, value, problem)
     if isinstance(declared, io.Combo.Input) and value not in declared.options:
         problem = f"it is not one of {', '.join(declared.options)}. Change the value that is linked to it"
         raise bad_input(node, declared.id, value, problem)

@@ -98,10 +98,11 @@ TABLE = {
     "neither latent nor image": (unwire("cascade", "latent_image"), CASCADE, "latent_image, image", "none", "wire exactly one"),
     "both latent and image": (picture, CASCADE, "latent_image, image", "both", "wire exactly one"),
     "a picture of a few px": (together(picture, setting("picture", height=7), unwire("cascade", "latent_image")), CASCADE, "image", "64x7", "Take a larger picture"),
+    "no preset": (setting("dilation", preset=None), DILATION, "preset", "None", "it is not one of FreeScale"),
     "a list as stages": (setting("cascade", stages=[5]), CASCADE, "stages", "[5]", "write factors such as 2x, 2x"),
     "too many stages": (setting("cascade", stages="1x," * 17), CASCADE, "stages", "17 stages", "write 16 at most"),
-    "a linked value beyond its limits": (with_node("value", "PrimitiveFloat", {"value": -3.0}, to="cascade.detail"), CASCADE, "detail", "-3.0", "between 0.0 and 20.0"),
-    "a linked value that is no number": (with_node("value", "PrimitiveFloat", {"value": nan}, to="cascade.cfg"), CASCADE, "cfg", "nan", "between 0.0 and 100.0"),
+    "a linked value beyond its limits": (with_node("value", "PrimitiveFloat", {"value": -3.0}, to="cascade.detail"), CASCADE, "detail", "-3.0", "a number from 0.0 to 20.0"),
+    "a linked value that is no number": (with_node("value", "PrimitiveFloat", {"value": nan}, to="cascade.cfg"), CASCADE, "cfg", "nan", "a number from 0.0 to 100.0"),
     "a latent of another family": (
         with_node("sd3", "EmptySD3LatentImage", {"width": 64, "height": 64, "batch_size": 1}, to="cascade.latent_image"),
         CASCADE, "latent_image", "[1, 16, 8, 8]", "Use a latent made for this model",
