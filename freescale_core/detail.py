@@ -5,23 +5,23 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+HIGHEST_DETAIL = 20.0  # the reference is let go within a quarter of the schedule; more would hardly differ
 
-def detail_map(mask: Tensor, inside: float, outside: float, feather: float = 0.0) -> Tensor:
-    """α [B, H, W] from a mask in 0 … 1: inside where it is 1, outside where 0, in between between.
 
-    `feather` is the standard deviation of a Gaussian on the mask, in pixels; the mask goes on beyond its edges.
-    """
-    if feather > 0:
-        mask = _feather(mask, feather)
+def detail_map(mask: Tensor, inside: float, outside: float) -> Tensor:
+    """α [B, H, W] from a mask in 0 … 1: inside where it is 1, outside where 0, in between between."""
     return outside + (inside - outside) * mask
 
 
-def _feather(mask: Tensor, deviation: float) -> Tensor:
-    offsets = torch.arange(-round(3 * deviation), round(3 * deviation) + 1, dtype=mask.dtype, device=mask.device)
+def feathered(mask: Tensor, deviation: float) -> Tensor:
+    """A map [B, H, W] under a Gaussian of that standard deviation in pixels; it goes on beyond its edges."""
+    reach = round(3 * deviation)
+    if not reach:
+        return mask
+    offsets = torch.arange(-reach, reach + 1, dtype=mask.dtype, device=mask.device)
     kernel = torch.exp(-((offsets / deviation) ** 2) / 2)
     kernel = kernel / kernel.sum()
     x = rearrange(mask, "b h w -> b 1 h w")
-    reach = len(offsets) // 2
     for shape, pad in (("k -> 1 1 k 1", (0, 0, reach, reach)), ("k -> 1 1 1 k", (reach, reach, 0, 0))):
         x = F.conv2d(F.pad(x, pad, mode="replicate"), rearrange(kernel, shape))
     return rearrange(x, "b 1 h w -> b h w")

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..freescale_core.detail import HIGHEST_DETAIL
 from .host.cascade import require_detail_map
 from .host.errors import within_limits
 from .host.sampling import BlendSampler, require_blendable
@@ -25,7 +26,7 @@ class FreeScaleBlendSampler(io.ComfyNode):
             ),
             inputs=[
                 io.Sampler.Input("sampler", tooltip="From KSamplerSelect or another sampler node."),
-                io.Float.Input("detail", default=2.0, min=0.0, max=20.0, step=0.05, tooltip="Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is the paper's; 1 or less for 8K."),
+                io.Float.Input("detail", default=2.0, min=0.0, max=HIGHEST_DETAIL, step=0.05, tooltip="Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is the paper's; 1 or less for 8K."),
                 DetailMap.Input("detail_map", optional=True, tooltip="A different detail for each region, from FreeScale Region Detail. Replaces detail."),
             ],
             outputs=[io.Sampler.Output(display_name="SAMPLER", tooltip="For SamplerCustom or SamplerCustomAdvanced.")],

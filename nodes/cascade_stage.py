@@ -3,6 +3,7 @@
 import comfy.samplers
 from comfy_api.latest import io
 
+from ..freescale_core.detail import HIGHEST_DETAIL
 from ..freescale_core.geometry import LARGEST_SIDE, LATENT_CELL
 from .host.cascade import Stage, picture_size, run_stage, stage_enlargement
 from .host.progress import announce_stage
@@ -17,7 +18,7 @@ COMMON_INPUTS = [
     io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="euler is what the paper uses. uni_pc and sa_solver cannot be blended and are refused."),
     io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="ddim_uniform", tooltip="ddim_uniform is what the paper uses; sgm_uniform for Turbo models."),
     io.Float.Input("denoise", default=0.7, min=0.0, max=1.0, step=0.01, tooltip="How far back each stage starts: 0.7 of the noise schedule. Larger re-draws more."),
-    io.Float.Input("detail", default=2.0, min=0.0, max=20.0, step=0.05, tooltip="Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is the paper's; 1 or less for 8K."),
+    io.Float.Input("detail", default=2.0, min=0.0, max=HIGHEST_DETAIL, step=0.05, tooltip="Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is the paper's; 1 or less for 8K."),
     DetailMap.Input("detail_map", optional=True, tooltip="A different detail for each region, from FreeScale Region Detail. Replaces detail."),
     io.Combo.Input("resize_in", options=["pixels", "latent"], default="pixels", tooltip="Where the picture is enlarged between stages. pixels is better for pictures."),
     io.Combo.Input("vae_tiling", options=["auto", "always", "never"], default="auto", tooltip="auto: the VAE works in tiles only where the whole would not fit in memory."),

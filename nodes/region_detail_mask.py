@@ -1,78 +1,90 @@
 """RegionDetailMask: how much detail goes where."""
 
-import json
-
 import torch
 from comfy_api.latest import io
 
-from ..freescale_core.detail import detail_map
-from .host.errors import bad_input, within_limits
+from ..freescale_core.detail import HIGHEST_DETAIL, detail_map, feathered, resize_map
+from .host.errors import bad_input, parsed, validity, within_limits
+from .host.pictures import preview
+from .painting import Painting, paint, painted_size, parse_painting
 from .types import DetailMap
 
 NAME = "FreeScale Region Detail"
-TINT = (1.0, 0.35, 0.1)  # of the overlay where detail is highest
-EMPTY_SIDE = 512  # px of the map when neither a picture nor a mask gives a size
+USUAL = 2.0  # α of a cascade without a map
+WARM, COLD = (0.95, 0.35, 0.05), (0.1, 0.4, 0.95)  # of the overlay, as in js/painter/colours.js
+EMPTY_SIDE = 1024  # px of the map's longer side when neither a picture nor a mask gives a size
 
 
 class RegionDetailMask(io.ComfyNode):
-    """Region-aware detail (FreeScale, section 3.2): a mask as a map of α."""
+    """Region-aware detail (FreeScale, section 3.2): a painting and a mask as a map of α."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        regions = io.String.Input(
+            "regions", default="", tooltip="The painted regions. They are kept in the workflow, so that sharing it shares them."
+        )
+        regions.extra_dict = {"widgetType": "FREESCALE_REGIONS"}  # js/region_detail.js draws it; to the server it is a text
         return io.Schema(
             node_id="RegionDetailMask",
             display_name=NAME,
             category="FreeScale",
             description=(
                 "Says where a cascade may invent more detail and where it stays close to the previous picture. "
-                "Inside the mask detail_inside holds, outside detail_outside."
+                "Paint regions with values of their own, or wire a mask: inside it detail_inside holds, outside detail_outside."
             ),
             inputs=[
                 io.Image.Input("image", optional=True, tooltip="The picture the mask belongs to: gives its size and the backdrop of the overlay."),
                 io.Mask.Input("mask", optional=True, tooltip="Any mask: the MaskEditor, a segmenter, SolidMask. White is inside; greys lie in between."),
-                io.String.Input("regions", default="", tooltip="Painted regions, as text. Filled by the painter; leave it empty."),
-                io.Float.Input("detail_inside", default=3.0, min=0.0, max=20.0, step=0.05, tooltip="Detail inside the mask: 3 invents more than the usual 2."),
-                io.Float.Input("detail_outside", default=0.5, min=0.0, max=20.0, step=0.05, tooltip="Detail outside the mask: 0.5 stays close to the previous picture."),
-                io.Float.Input("feather", default=16.0, min=0.0, max=256.0, step=1.0, tooltip="Softness of the edge between the two, in px of the mask."),
+                regions,
+                io.Float.Input("detail_inside", default=3.0, min=0.0, max=HIGHEST_DETAIL, step=0.05, tooltip="Detail inside the mask: 3 invents more than the usual 2."),
+                io.Float.Input("detail_outside", default=0.5, min=0.0, max=HIGHEST_DETAIL, step=0.05, tooltip="Detail outside the mask: 0.5 stays close to the previous picture."),
+                io.Float.Input("feather", default=16.0, min=0.0, max=256.0, step=1.0, tooltip="Softness of all edges, in px of the picture."),
             ],
             outputs=[
                 DetailMap.Output(display_name="DETAIL_MAP", tooltip="For the cascade's or the blend sampler's detail_map."),
-                io.Mask.Output(display_name="MASK", tooltip="The mask with its feathered edge."),
-                io.Image.Output(display_name="IMAGE", tooltip="The map as a coloured overlay, to look at."),
+                io.Mask.Output(display_name="MASK", tooltip="Where something is painted or masked, with its feathered edges."),
+                io.Image.Output(display_name="IMAGE", tooltip="The map as a coloured overlay, to look at: warm has more detail than usual, cold less."),
             ],
+            is_output_node=True,  # so that it can be run alone, to fetch the picture to paint on
         )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, regions: str | None = None) -> bool | str:
+        """Refuse a broken painting when Queue is pressed."""
+        return validity(NAME, "regions", regions, parse_painting)
 
     @classmethod
     @within_limits
     def execute(cls, regions, detail_inside, detail_outside, feather, image=None, mask=None) -> io.NodeOutput:
-        _require_no_painting(regions)
-        mask = _checked_mask(mask, image)
-        soft = detail_map(mask, 1.0, 0.0, feather)
+        painting = parsed(NAME, "regions", regions, parse_painting)
+        soft = _checked_mask(mask, image, painting)
+        size = soft.shape[1:]
+        backdrops = {"backdrop": preview(image), "mask": preview(None if mask is None else soft[..., None].expand(-1, -1, -1, 3))}
+        if painting:
+            soft = resize_map(soft, *painted_size(painting, *size))[:, 0]
         alpha = detail_map(soft, detail_inside, detail_outside)
-        backdrop = torch.full((*soft.shape, 3), 0.5) if image is None else image[..., :3].cpu()
-        overlay = torch.lerp(backdrop, torch.tensor(TINT).expand_as(backdrop), 0.6 * soft[..., None])
-        return io.NodeOutput(alpha, soft, overlay)
+        if painting:
+            alpha, soft = paint(painting, alpha, soft, detail_inside, detail_outside)
+        deviation = feather * soft.shape[1] / size[0]
+        alpha, soft = feathered(alpha, deviation), resize_map(feathered(soft, deviation), *size)[:, 0]
+        return io.NodeOutput(alpha, soft, _overlay(image, resize_map(alpha, *size)[:, 0]), ui=backdrops)
 
 
-def _require_no_painting(regions: str) -> None:
-    """The painter is yet to come: its input exists, so that workflows keep it, and must be empty until then."""
-    if not regions.strip():
-        return
-    try:
-        painted = json.loads(regions).get("regions")
-    except (ValueError, AttributeError):
-        raise bad_input(NAME, "regions", regions[:40], "this is not a painting. Clear the text") from None
-    if painted:
-        raise bad_input(
-            NAME, "regions", f"{len(painted)} painted", "this version cannot paint yet. Clear the text and wire a mask instead"
-        )
+def _overlay(image: torch.Tensor | None, alpha: torch.Tensor) -> torch.Tensor:
+    """The picture [B, H, W, 3] tinted by α: warm where detail is more than usual, cold where less."""
+    picture = torch.full((*alpha.shape, 3), 0.5) if image is None else image[..., :3].cpu()
+    position = alpha / (alpha + USUAL)  # 0 … 1, the usual in the middle
+    tint = torch.where(position[..., None] > 0.5, torch.tensor(WARM), torch.tensor(COLD))
+    away = 2 * (position[..., None] - 0.5).abs()
+    return torch.lerp(picture, tint, 0.6 * away.sqrt())  # the square root: small differences are seen too
 
 
-def _checked_mask(mask: torch.Tensor | None, image: torch.Tensor | None) -> torch.Tensor:
+def _checked_mask(mask: torch.Tensor | None, image: torch.Tensor | None, painting: Painting | None) -> torch.Tensor:
     """The mask as [B, H, W] in 0 … 1, B that of the picture; nothing inside where none is wired."""
-    shape = (1, EMPTY_SIDE, EMPTY_SIDE) if image is None else tuple(image.shape[:3])
     if mask is None:
-        return torch.zeros(shape)
+        aspect = painting.aspect if painting else 1.0
+        height, width = (max(1, round(EMPTY_SIDE * min(1.0, ratio))) for ratio in (1 / aspect, aspect))
+        return torch.zeros((1, height, width) if image is None else tuple(image.shape[:3]))
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3:

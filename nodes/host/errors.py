@@ -7,11 +7,13 @@ from typing import TypeVar
 from comfy_api.latest import io
 
 Parsed = TypeVar("Parsed")
+LONGEST_VALUE = 80  # characters of a value that an error shows
 
 
 def bad_input(node: str, name: str, value: object, problem: str) -> ValueError:
     """The error a person reads: which node and input, the value given, what is wrong and what to do about it."""
-    return ValueError(f"{node} › {name} = {value!r}: {problem}")
+    shown = repr(value)
+    return ValueError(f"{node} › {name} = {shown if len(shown) <= LONGEST_VALUE else shown[:LONGEST_VALUE] + ' …'}: {problem}")
 
 
 def parsed(node: str, name: str, text: str, parse: Callable[[str], Parsed]) -> Parsed:
@@ -25,9 +27,11 @@ def parsed(node: str, name: str, text: str, parse: Callable[[str], Parsed]) -> P
 def validity(node: str, name: str, text: str | None, parse: Callable[[str], object]) -> bool | str:
     """For validate_inputs, when Queue is pressed: True or the message. A linked text is None until the node runs."""
     try:
-        return text is None or bool(parsed(node, name, text, parse))
+        if text is not None:
+            parsed(node, name, text, parse)
     except ValueError as error:
         return str(error)
+    return True
 
 
 def within_limits(execute: Callable) -> Callable:

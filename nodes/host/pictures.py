@@ -3,11 +3,13 @@
 import comfy.model_management
 import torch
 import torch.nn.functional as F
+from comfy_api.latest import ui
 from einops import rearrange
 
 from ...freescale_core.geometry import LATENT_CELL
 
 TILE, OVERLAP = 64, 16  # latent cells
+LARGEST_PREVIEW = 2048  # px
 
 
 def decode(vae, samples: torch.Tensor, tiling: str) -> torch.Tensor:
@@ -40,3 +42,14 @@ def resize_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def resize_latent(samples: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Bicubic in latent space, to a picture size in px (the paper's ablation for images, its choice for video)."""
     return F.interpolate(samples, (height // LATENT_CELL, width // LATENT_CELL), mode="bicubic")
+
+
+def preview(image: torch.Tensor | None) -> list[dict]:
+    """The first of the pictures [B, H, W, 3], saved in ComfyUI's temp folder for the web client; none for None."""
+    if image is None:
+        return []
+    x = rearrange(image[:1, ..., :3].float().cpu(), "b h w c -> b c h w")
+    scale = LARGEST_PREVIEW / max(x.shape[-2:])
+    if scale < 1:
+        x = F.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
+    return ui.PreviewImage(rearrange(x, "b c h w -> b h w c")).as_dict()["images"]

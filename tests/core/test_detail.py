@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from freescale.freescale_core.detail import detail_map, resize_map
+from freescale.freescale_core.detail import detail_map, feathered, resize_map
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,22 +23,22 @@ def test_hard_edge():
 
 @given(st.floats(0, 12), st.floats(0, 20), st.floats(0, 20))
 def test_alpha_stays_between_its_two_values(feather, inside, outside):
-    alpha = detail_map(half(), inside, outside, feather)
+    alpha = feathered(detail_map(half(), inside, outside), feather)
     assert alpha.min() >= min(inside, outside) - 1e-4 and alpha.max() <= max(inside, outside) + 1e-4
 
 
 @pytest.mark.parametrize("feather", [0.1, 1.0, 5.0, 40.0])
 def test_feather_keeps_uniform_masks_even_at_the_edges(feather):
     for value in (0.0, 0.3, 1.0):
-        assert torch.allclose(detail_map(torch.full((1, 9, 70), value), 1.0, 0.0, feather), torch.tensor(value), atol=1e-5)
+        assert torch.allclose(feathered(torch.full((1, 9, 70), value), feather), torch.tensor(value), atol=1e-5)
 
 
 def test_feather_is_a_gaussian_of_that_deviation():
-    profile = detail_map(half(8, 200), 1.0, 0.0, 10.0)[0, 4]
+    profile = feathered(half(8, 200), 10.0)[0, 4]
     assert (profile.diff() >= -1e-6).all()
     assert profile[99] + profile[100] == pytest.approx(1, abs=1e-5)  # symmetric about the edge, between 99 and 100
     assert profile[109].item() == pytest.approx(0.829, abs=5e-3)  # Φ(0.95): one deviation in, within the 3σ cut
-    tall = detail_map(half(8, 200).mT, 1.0, 0.0, 10.0)[0, :, 4]
+    tall = feathered(half(8, 200).mT, 10.0)[0, :, 4]
     assert torch.allclose(tall, profile, atol=1e-6)  # the same on both axes
 
 

@@ -129,8 +129,9 @@ TABLE = {
     "a dilation below one": (setting("dilation", factor=0.5), DILATION, "factor", "0.5", "Write 0 to take it"),
     "a mask of another shape": (regions(side=128), REGIONS, "mask", "128x64", "resize the mask"),
     "NaN in the mask": (regions(value=nan), REGIONS, "mask", "NaN", "Look at the node that makes it"),
-    "painted regions": (regions(regions='{"regions": [{"value": 3}]}'), REGIONS, "regions", "1 painted", "wire a mask instead"),
-    "regions that are no painting": (regions(regions="left half"), REGIONS, "regions", "left half", "Clear the text"),
+    "a painting of a later version": (regions(regions='{"version": 2, "shapes": []}'), REGIONS, "regions", "version", "Update the node pack"),
+    "regions that are no painting": (regions(regions="left half"), REGIONS, "regions", "left half", "Clear it, or paint it anew"),
+    "a shape that does not exist": (regions(regions='{"version": 1, "shapes": [{"kind": "star"}]}'), REGIONS, "regions", "star", "paint it anew"),
     "a map of another aspect": (together(regions(), setting("cascade", stages="128x64")), CASCADE, "detail_map", "64x64", "same aspect ratio"),
 }  # fmt: skip
 

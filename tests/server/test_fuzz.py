@@ -37,7 +37,8 @@ blocks = st.sampled_from(["all", "down", "middle", "up", "input.4-8", "output.0"
 document = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["version", "regions", "value"]), inner, max_size=3)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["version", "shapes", "kind", "detail", "points"]), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -47,7 +48,9 @@ GOOD = {
     "stages": st.lists(factors | sizes, min_size=1, max_size=2).map(", ".join),
     "blocks": blocks,
     "layers": blocks,
-    "regions": st.just(""),
+    "regions": st.sampled_from(
+        ["", '{"version": 1, "shapes": [{"kind": "stroke", "detail": 4, "radius": 900, "points": [2000, 3000, 4000, 0]}]}']
+    ),
     "steps": st.integers(2, 4),
     "denoise": st.floats(0.6, 1),
     "start_percent": st.floats(0, 0.3),

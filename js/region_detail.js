@@ -1,0 +1,236 @@
+// FreeScale Region Detail in the editor: the `regions` widget shows the map over the picture and opens the painter.
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { gradient, HIGHEST_DETAIL, position, TICKS } from "./painter/colours.js";
+import { readPainting, writePainting } from "./painter/painting.js";
+import { DetailRaster } from "./painter/raster.js";
+import { loadTexts } from "./painter/texts.js";
+
+const NODE = "RegionDetailMask";
+const WIDGET = "FREESCALE_REGIONS"; // the widgetType that the node's schema names
+const PREVIEW_SIDE = 512; // px of the map on the node
+const NO_PICTURE = [1024, 1024];
+const settings = { tool: "brush", detail: 3, size: 0.06, hardness: 0.5, opacity: 0.7 }; // of the painter, for every node
+
+const here = (file) => new URL(file, import.meta.url).href;
+document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: here("./region_detail.css") }));
+
+/** What the widget shows and edits, for one node. */
+class Regions {
+  text = "";
+  painting = readPainting("");
+  backdrop = null; // images, once loaded
+  mask = null;
+
+  constructor(node) {
+    this.node = node;
+    this.element = Object.assign(document.createElement("div"), { className: "freescale-regions" });
+    this.element.innerHTML = `<canvas role="img" width="${PREVIEW_SIDE}" height="${PREVIEW_SIDE}"></canvas>
+      <div><div class="scale"></div><div class="ticks"></div></div>
+      <div class="buttons"><button type="button" class="paint"></button><button type="button" class="fetch"></button></div>`;
+    this.canvas = this.element.querySelector("canvas");
+    this.element.querySelector(".scale").style.backgroundImage = gradient();
+    for (const alpha of TICKS) {
+      const tick = Object.assign(document.createElement("span"), { textContent: alpha });
+      tick.style.left = `${(100 * position(alpha)) / position(HIGHEST_DETAIL)}%`;
+      this.element.querySelector(".ticks").append(tick);
+    }
+    this.element.querySelector(".paint").addEventListener("click", () => this.open());
+    this.element.querySelector(".fetch").addEventListener("click", () => this.fetchPicture());
+    this.canvas.addEventListener("dblclick", () => this.open());
+    this.element.addEventListener("pointerenter", () => this.findPicture());
+    this.label();
+    this.refresh();
+  }
+
+  async label() {
+    const { texts } = await loadTexts(app, api);
+    for (const [name, text, title] of [["paint", "paint", "paintHint"], ["fetch", "fetch", "fetchHint"]])
+      Object.assign(this.element.querySelector(`.${name}`), { textContent: texts[text], title: texts[title] });
+    this.canvas.setAttribute("aria-label", texts.preview);
+  }
+
+  /** The widget's value: set by the file, by undo and by paste too. */
+  set(text) {
+    this.text = text ?? "";
+    try {
+      this.painting = readPainting(this.text);
+    } catch {
+      this.painting = readPainting(""); // the server says what is wrong with it when it is queued
+    }
+    this.refresh();
+  }
+
+  /** [width, height] px of the picture to paint on. */
+  get size() {
+    const picture = this.backdrop ?? this.mask;
+    if (picture) return [picture.naturalWidth, picture.naturalHeight];
+    const { aspect } = this.painting;
+    return NO_PICTURE.map((side, axis) => Math.max(1, Math.round(side * Math.min(1, axis ? 1 / aspect : aspect))));
+  }
+
+  value(name) {
+    return Number(this.node.widgets.find((widget) => widget.name === name).value);
+  }
+
+  /** {inside, outside, base (width, height) → α under the painting}. */
+  ground() {
+    const [inside, outside] = [this.value("detail_inside"), this.value("detail_outside")];
+    const base = (width, height) => {
+      if (!this.mask) return new Float32Array(width * height).fill(outside);
+      const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true });
+      context.drawImage(this.mask, 0, 0, width, height);
+      const { data } = context.getImageData(0, 0, width, height);
+      return Float32Array.from({ length: width * height }, (_, i) => outside + ((inside - outside) * data[4 * i]) / 255);
+    };
+    return { inside, outside, base };
+  }
+
+  /** Draw the map over the picture, at the next frame. */
+  refresh() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      if (this.node.widgets) this.draw();
+    });
+  }
+
+  draw() {
+    const [width, height] = this.size;
+    const scale = PREVIEW_SIDE / Math.max(width, height);
+    const [w, h] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+    Object.assign(this.canvas, { width: w, height: h });
+    const context = this.canvas.getContext("2d");
+    if (this.backdrop) context.drawImage(this.backdrop, 0, 0, w, h);
+    const ground = this.ground();
+    const raster = new DetailRaster(w, h, ground.base(w, h), ground);
+    raster.paintAll(this.painting.shapes);
+    const overlay = Object.assign(document.createElement("canvas"), { width: w, height: h });
+    raster.colour(overlay.getContext("2d"), { left: 0, top: 0, width: w, height: h });
+    context.globalAlpha = settings.opacity;
+    context.drawImage(overlay, 0, 0);
+  }
+
+  // ---------------------------------------------------------------- the picture
+
+  /** After a run: the pictures that the node was given. */
+  async executed({ backdrop, mask }) {
+    this.backdrop = (await load(backdrop?.[0])) ?? this.backdrop;
+    this.mask = await load(mask?.[0]);
+    this.refresh();
+  }
+
+  /** Before any run: the picture of a Load Image node that is wired to the input. */
+  async findPicture() {
+    const origin = source(this.node, "image");
+    const file = origin?.widgets?.find((widget) => widget.name === "image")?.value;
+    const named = /^(?:(.*)\/)?([^/]+?)(?: \[(input|output|temp)\])?$/.exec(typeof file === "string" ? file : "");
+    if (!named || this.file === file) return;
+    this.file = file;
+    const [, subfolder = "", filename, type = "input"] = named;
+    this.backdrop = (await load({ filename, subfolder, type })) ?? this.backdrop;
+    this.refresh();
+  }
+
+  /** Run only what this node needs, so that its picture arrives; the host keeps the results for the run to come. */
+  fetchPicture() {
+    app.queuePrompt(0, 1, this.node.graph === app.graph ? [String(this.node.id)] : undefined);
+  }
+
+  // ---------------------------------------------------------------- the painter
+
+  async open() {
+    await this.findPicture();
+    const { texts, language } = await loadTexts(app, api);
+    const dialog = Object.assign(document.createElement("dialog"), { className: "freescale-painter" });
+    const frame = Object.assign(document.createElement("iframe"), { src: here("./painter/index.html"), title: texts.painter });
+    const size = this.size;
+    const session = {
+      ...this.ground(), size, settings, texts, language, shapes: this.painting.shapes, backdrop: this.backdrop,
+      change: (shapes) => {
+        this.widget.value = writePainting({ aspect: size[0] / size[1], shapes });
+      },
+      close: () => dialog.close(),
+    };
+    frame.addEventListener("load", () => {
+      theme(frame.contentDocument.documentElement);
+      const begin = () => frame.contentWindow.openPainter(session);
+      if (frame.contentWindow.openPainter) begin();
+      else frame.contentWindow.addEventListener("painter-ready", begin);
+    });
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      this.refresh();
+      this.node.graph?.setDirtyCanvas?.(true, true);
+      const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker; // one step of the graph's own undo
+      tracker?.captureCanvasState ? tracker.captureCanvasState() : tracker?.checkState?.();
+    });
+    dialog.append(frame);
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+}
+
+/** An image of ComfyUI's folders, or null where there is none. */
+async function load(file) {
+  if (!file) return null;
+  const image = new Image();
+  image.src = api.apiURL(`/view?${new URLSearchParams({ ...file, rand: Math.random() })}`);
+  return image.decode().then(() => image, () => null);
+}
+
+/** The node that an input is wired to, past reroutes. */
+function source(node, input) {
+  const slot = node.findInputSlot(input);
+  let origin = slot < 0 ? null : node.getInputNode(slot);
+  while (origin?.type === "Reroute") origin = origin.getInputNode(0);
+  return origin;
+}
+
+/** Hand the client's colours to the painter's page. */
+function theme(root) {
+  const style = getComputedStyle(document.documentElement);
+  const from = { "--bg": "--comfy-menu-bg", "--fg": "--input-text", "--border": "--border-color", "--field": "--comfy-input-bg" };
+  for (const [ours, theirs] of Object.entries(from)) {
+    const colour = style.getPropertyValue(theirs).trim() || getComputedStyle(document.body).getPropertyValue(theirs).trim();
+    if (colour) root.style.setProperty(ours, colour);
+  }
+  root.style.colorScheme = document.body.classList.contains("dark-theme") ? "dark" : "light";
+}
+
+/** Call `after` when the node's `name` is called, behind whatever is there. */
+function follow(node, name, after) {
+  const before = node[name];
+  node[name] = function (...values) {
+    const result = before?.apply(this, values);
+    after(...values);
+    return result;
+  };
+}
+
+app.registerExtension({
+  name: "FreeScale.RegionDetail",
+  getCustomWidgets: () => ({
+    [WIDGET]: (node, name) => {
+      const regions = new Regions(node);
+      node.freescaleRegions = regions;
+      regions.widget = node.addDOMWidget(name, WIDGET.toLowerCase(), regions.element, {
+        getValue: () => regions.text,
+        setValue: (text) => regions.set(text),
+        getMinHeight: () => 240,
+        hideOnZoom: false,
+      });
+      return { widget: regions.widget };
+    },
+  }),
+  nodeCreated(node) {
+    const regions = node.comfyClass === NODE && node.freescaleRegions;
+    if (!regions) return;
+    follow(node, "onExecuted", (output) => regions.executed(output));
+    follow(node, "onConnectionsChange", () => regions.findPicture());
+    for (const name of ["detail_inside", "detail_outside"])
+      follow(node.widgets.find((widget) => widget.name === name), "callback", () => regions.refresh());
+  },
+  loadedGraphNode(node) {
+    if (node.comfyClass === NODE) node.freescaleRegions.findPicture();
+  },
+});
