@@ -17,7 +17,7 @@ from .geometry import WindowPlan
 
 Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 
-OutOfMemory = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # in the words of MPS, CPU and newer devices
 
 LEAST_TOKENS_PER_CALL = 16_384  # smaller windows are batched up to this many: fewer, fuller calls
 
@@ -79,14 +79,19 @@ def _as_many_as_fit(items: list, at_once: int, compute: Callable[[list], Tensor]
         part, out = items[start : start + at_once], None
         try:
             out = compute(part)
-        except OutOfMemory:
-            if len(part) == 1:
+        except RuntimeError as error:
+            if len(part) == 1 or not is_out_of_memory(error):
                 raise
         if out is None:  # out here, where the exception no longer keeps what it was computing alive
             at_once = len(part) // 2
             continue
         yield part, out
         start += len(part)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no memory left; only CUDA has a type of error for it."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def scale_fusion(

@@ -11,17 +11,25 @@ from .grammar import Selection
 PRESETS = ("FreeScale", "FreeScale + up blocks", "ScaleCrafter", "custom")
 
 
-def dilated_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], factor: float) -> Tensor:
-    """A 3×3 convolution with dilation and padding `factor`; x [B, C, h, w].
+def dilated_conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], factor: float, around: str = "zeros"
+) -> Tensor:
+    """A 3×3 convolution with dilation and padding `factor`; x [B, C, h, w]; `around` it a Conv2d's padding_mode.
 
     A fractional factor p is ScaleCrafter's: resize by ceil(p)/p, dilate by ceil(p), resize back.
     """
     d = ceil(factor)
     if d == factor:
-        return F.conv2d(x, weight, bias, stride, padding=d, dilation=d)
+        return _convolve(x, weight, bias, stride, d, around)
     size = [(n - 1) // s + 1 for n, s in zip(x.shape[-2:], stride)]
     wide = F.interpolate(x, [round(n * d / factor) for n in x.shape[-2:]], mode="bilinear")
-    return F.interpolate(F.conv2d(wide, weight, bias, stride, padding=d, dilation=d), size, mode="bilinear")
+    return F.interpolate(_convolve(wide, weight, bias, stride, d, around), size, mode="bilinear")
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], d: int, around: str) -> Tensor:
+    if around == "zeros":
+        return F.conv2d(x, weight, bias, stride, padding=d, dilation=d)
+    return F.conv2d(F.pad(x, (d, d, d, d), mode=around), weight, bias, stride, dilation=d)
 
 
 def dilated_layers(convolutions: Iterable[str], preset: str, selection: Selection) -> list[str]:

@@ -1,11 +1,15 @@
 """Every model family that FreeScale works with, as real ComfyUI models: the true block structure, narrow and random."""
 
+import math
+from collections import Counter
 from dataclasses import dataclass, field
 
+import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.model_patcher
 import comfy.supported_models as hosts
 import torch
+from freescale.nodes.host.model import attention_layers
 from freescale.nodes.restrained_dilation import RestrainedDilation
 from freescale.nodes.scale_fusion_attention_patch import ScaleFusionAttentionPatch
 
@@ -108,11 +112,13 @@ def fill(module: torch.nn.Module, seed: int) -> None:
         parameter.data.copy_(noise)
 
 
-def configured(host: type, unet: dict, dtype: torch.dtype = torch.float32, native: int | None = NATIVE):
+def configured(
+    host: type, unet: dict, dtype: torch.dtype = torch.float32, native: int | None = NATIVE, computes: torch.dtype = torch.float32
+):
     """The host's configuration of a model, as its loader would make it; `native` None leaves it to the pack."""
     small = type("Small" + host.__name__, (host,), {"unet_config": {}, "unet_extra_config": {}, "freescale_native": native})
     config = small(unet)
-    config.set_inference_dtype(dtype, None if dtype == torch.float32 else torch.float32)
+    config.set_inference_dtype(dtype, None if dtype == computes else computes)
     return config
 
 
@@ -123,9 +129,11 @@ def patcher(base: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
     return comfy.model_patcher.ModelPatcher(base, device, comfy.model_management.unet_offload_device())
 
 
-def build(family: Family, dtype: torch.dtype = torch.float32, native: int | None = NATIVE, **unet):
+def build(
+    family: Family, dtype: torch.dtype = torch.float32, native: int | None = NATIVE, computes: torch.dtype = torch.float32, **unet
+):
     """A MODEL of a family; the same weights for every dtype, but for its rounding."""
-    base = configured(family.host, {**family.unet, **unet}, dtype, native).get_model(family.marks, device="cpu")
+    base = configured(family.host, {**family.unet, **unet}, dtype, native, computes).get_model(family.marks, device="cpu")
     fill(base.diffusion_model, 1)
     return patcher(base)
 
@@ -146,6 +154,25 @@ def host_node(node, *inputs, **named):
     """What a node of the host gives, whether this host has it as an old node or as a new one."""
     output = (getattr(node, "execute", None) or getattr(node(), node.FUNCTION))(*inputs, **named)
     return getattr(output, "args", output)
+
+
+def watched(model) -> tuple[comfy.model_patcher.ModelPatcher, dict]:
+    """A clone that records its self-attentions: (layer → ((h, w) of the largest grid, how many samples had how many tokens))."""
+    patched, seen = model.clone(), {}
+
+    def observer(layer):
+        def replacement(q, k, v, extra):
+            grid, tokens = seen.get(layer, ((0, 0), Counter()))
+            tokens[q.shape[1]] += q.shape[0]
+            seen[layer] = (max(grid, tuple(extra["activations_shape"][-2:]), key=math.prod), tokens)
+            attend = comfy.ldm.modules.attention.optimized_attention
+            return attend(q, k, v, extra["n_heads"], attn_precision=extra["attn_precision"])
+
+        return replacement
+
+    for layer in attention_layers(model):
+        patched.set_model_attn1_replace(observer(layer), *layer)
+    return patched, seen
 
 
 def with_scale_fusion(model, **changed):

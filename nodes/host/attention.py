@@ -5,7 +5,6 @@ wrapper hands the U-Net a copy of its options in which every chosen self-attenti
 top of whatever was there. Outside of that the call is the host's own.
 """
 
-import functools
 import hashlib
 import inspect
 import logging
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from comfy.ldm.modules.attention import optimized_attention
+from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...freescale_core.attention import OutOfMemory, fold_feature_blur, scale_fusion
+from ...freescale_core.attention import fold_feature_blur, is_out_of_memory, scale_fusion
 from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
 from ...freescale_core.grammar import Selection
 from .errors import bad_input
@@ -27,7 +26,7 @@ from .model import attention_layers, latent_enlargement, percent_range, remember
 
 KEY = "freescale_scale_fusion"
 # The options carry another pack's override of the attention, which the oldest hosts do not have.
-_TAKES_OPTIONS = "kwargs" in inspect.signature(optimized_attention).parameters
+_TAKES_OPTIONS = "kwargs" in inspect.signature(attention.optimized_attention).parameters
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,15 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
             node, "blocks", str(settings.blocks), f"none of them has self-attention. This model has it in {_blocks_of(model)}"
         )
 
+    warn = _Once()
+
     def around_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
         base, options, sigma = executor.class_obj, transformer_options or {}, float(t.flatten()[0])
         size = latent_enlargement(base, settings.native_size, *x.shape[-2:])
         highest, lowest = percent_range(base, settings.start_percent, settings.end_percent)
         if size and lowest <= sigma <= highest:
             draw = (settings.seed, sigma, *x.shape[-2:])
-            options = _fused_options(options, layers, partial(_fuse, settings, size, draw), size)
+            options = _fused_options(options, layers, partial(_fuse, settings, size, draw, warn), size)
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
@@ -106,27 +107,33 @@ class _Replacement:
             extra = {**extra_options, "activations_shape": [q.shape[0], channels, *grid]}
             if self.before is not None:
                 return self.before(q, k, v, extra, **kwargs)
-            return _attend(q, k, v, extra)
+            return _attend(q, k, v, extra, halves=q.shape[0] == extra_options["activations_shape"][0])
 
         return self.fuse(self.layer, attend, q, k, v, extra_options)
 
 
-def _attend(q, k, v, extra: dict):
-    """The host's attention; where memory runs out in halves of the queries, which is exact: each has its own softmax."""
+def _attend(q, k, v, extra: dict, halves: bool):
+    """The host's attention, as it is now; where memory runs out, in `halves` of the queries, each of which has its own softmax.
+
+    Fewer windows at a time come first, so a stack of them is not halved here.
+    """
     options = {"transformer_options": extra} if _TAKES_OPTIONS else {}
     try:
-        return optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), **options)
-    except OutOfMemory:
-        if q.shape[1] == 1:
+        return attention.optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), **options)
+    except RuntimeError as error:
+        if q.shape[1] == 1 or not halves or not is_out_of_memory(error):
             raise
-    return torch.cat([_attend(part, k, v, extra) for part in q.chunk(2, dim=1)], dim=1)
+    out = torch.empty_like(q)
+    for queries, part in zip(q.chunk(2, dim=1), out.chunk(2, dim=1), strict=True):
+        part.copy_(_attend(queries, k, v, extra, halves))
+    return out
 
 
-def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, layer: tuple, attend: Callable, q, k, v, extra):
+def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, warn: Callable, layer: tuple, attend: Callable, q, k, v, extra):
     """Scale Fusion of one layer's projected tokens; with the feature blur, [global, fused] stacked on the batch."""
     grid = tuple(extra["activations_shape"][-2:])
     if not q.shape[1] == k.shape[1] == grid[0] * grid[1]:
-        _warn_of_other_tokens()
+        warn(layer)
         return attend(q, k, v, grid)
     plan = window_plan(*grid, size.ratio)
     views = jittered_views(plan, _key(*draw, *layer)) if settings.jitter else fixed_views(plan)
@@ -151,10 +158,18 @@ def _key(seed: int, sigma: float, h: int, w: int, section: str, block: int, inde
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
 
 
-@functools.lru_cache(None)
-def _warn_of_other_tokens() -> None:
-    """Once: tiling, merging and temporal attention hand over tokens that are not the picture's grid."""
-    logging.warning(
-        "FreeScale Scale Fusion: some attention layers get tokens that are not the picture's grid (another node tiles or merges "
-        "them, or they are temporal); these layers keep their own attention. Remove HyperTile or ToMe to have Scale Fusion everywhere."
-    )
+class _Once:
+    """Warns, once for a patched model, of tokens that are not the picture's grid: tiled, merged or temporal ones."""
+
+    def __init__(self):
+        self.done = False
+
+    def __call__(self, layer: tuple[str, int, int]) -> None:
+        if not self.done:
+            section, block, _ = layer
+            logging.warning(
+                f"FreeScale Scale Fusion: attention in {section}.{block} (and perhaps elsewhere) gets tokens that are not the picture's "
+                "grid, as HyperTile and ToMe make them. Such layers keep their own attention; remove the other node to have "
+                "Scale Fusion everywhere."
+            )
+        self.done = True

@@ -10,6 +10,7 @@ import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
 
+from ...freescale_core.attention import is_out_of_memory
 from ...freescale_core.geometry import LATENT_CELL, Enlargement
 from ...freescale_core.schedule import stage_sigmas
 from . import pictures
@@ -149,12 +150,13 @@ def run_stage(
     """
     try:
         return _run_stage(node, model, positive, negative, vae, stage, latent, image)
-    except comfy.model_management.OOM_EXCEPTION:
-        pass  # raised anew below, where the first error no longer keeps the picture's tensors alive
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        # raised anew below, where the first error no longer keeps the picture's tensors alive
     raise comfy.model_management.OOM_EXCEPTION(
         f"{node} › stages = '{stage.width}x{stage.height}': there is not enough memory for this stage. What helps, in this order: "
-        "global_attention = strided in FreeScale Scale Fusion, vae_tiling = always, one picture instead of a batch, a smaller "
-        "stage, starting ComfyUI with --lowvram"
+        "one picture instead of a batch, vae_tiling = always, a smaller stage, starting ComfyUI with --lowvram"
     )
 
 

@@ -57,6 +57,9 @@ def _conv_forward(name: str, stride: tuple[int, int], before):
     @torch.compiler.disable  # a compiled graph would keep the dilation that it was traced with
     def conv_forward(input, weight, bias, **kwargs):
         factor = _factors.get({}).get(name)
-        return before(input, weight, bias, **kwargs) if factor is None else dilated_conv2d(input, weight, bias, stride, factor)
+        if factor is None:
+            return before(input, weight, bias, **kwargs)
+        around = getattr(getattr(before, "__self__", None), "padding_mode", "zeros")  # circular in packs for seamless tiles
+        return dilated_conv2d(input, weight, bias, stride, factor, around)
 
     return conv_forward

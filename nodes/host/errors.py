@@ -50,8 +50,10 @@ def within_limits(execute: Callable) -> Callable:
 
 def _require_limits(node: str, declared: io.Input, value: object) -> None:
     if isinstance(declared, (io.Int.Input, io.Float.Input)):
-        if not isinstance(value, (int, float)) or not declared.min <= value <= declared.max:  # NaN is not between them either
-            problem = f"it must be a number from {declared.min} to {declared.max}. Change the value that is linked to it"
+        kind, numbers = ("a whole number", int) if isinstance(declared, io.Int.Input) else ("a number", (int, float))
+        fits = isinstance(value, numbers) and not isinstance(value, bool)
+        if not fits or not declared.min <= value <= declared.max:  # NaN is not between them either
+            problem = f"it must be {kind} from {declared.min} to {declared.max}. Change the value that is linked to it"
             raise bad_input(node, declared.id, value, problem)
     if isinstance(declared, io.Combo.Input) and value not in declared.options:
         problem = f"it is not one of {', '.join(declared.options)}. Change the value that is linked to it"

@@ -38,14 +38,15 @@ def test_stride_2_with_even_d_equals_stride_1_on_every_other_pixel(d, h, w):
     assert torch.allclose(dilated_conv2d(x, weight, bias, (2, 2), d), expected)
 
 
+@pytest.mark.parametrize("around", ["zeros", "circular", "reflect"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("d", [1, 2, 3, 8])
-def test_equals_a_layer_with_that_dilation_and_padding(stride, d):
+def test_equals_a_layer_with_that_dilation_and_padding(stride, d, around):
     x, (weight, bias) = picture(17, 10), layer()
-    reference = torch.nn.Conv2d(3, 5, 3, stride, padding=d, dilation=d).double()
+    reference = torch.nn.Conv2d(3, 5, 3, stride, padding=d, dilation=d, padding_mode=around).double()
     reference.load_state_dict({"weight": weight, "bias": bias})
-    assert torch.equal(dilated_conv2d(x, weight, bias, (stride, stride), d), reference(x))
-    assert torch.equal(dilated_conv2d(x, weight, bias, (stride, stride), float(d)), reference(x))  # widgets give floats
+    for factor in (d, float(d)):  # widgets give floats
+        assert torch.equal(dilated_conv2d(x, weight, bias, (stride, stride), factor, around), reference(x))
 
 
 @pytest.mark.parametrize("stride", [1, 2])

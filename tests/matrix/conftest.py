@@ -10,7 +10,6 @@ import pytest
 import torch
 from families import Family, Graph
 from freescale.nodes.demo_model import FreeScaleDemoModel
-from freescale.nodes.host import attention as host_attention
 from freescale.nodes.host.cascade import Stage, run_stage
 
 import dev
@@ -67,7 +66,6 @@ def draw(vae, caplog):
         assert latent["samples"].shape[-2:] == (height // 8, width // 8) and torch.isfinite(latent["samples"]).all()
         return latent["samples"]
 
-    host_attention._warn_of_other_tokens.cache_clear()
     caplog.set_level(logging.WARNING)
     return sample
 
@@ -121,11 +119,17 @@ def _published() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """If all of a run passed, write its tables into the README; those that it did not touch stay."""
-    if not os.environ.get("FREESCALE_MATRIX") or exitstatus or not _tables:
+    """If all of a run passed, write what it found into the README; of a partial run only the cells that it drew."""
+    extent = os.environ.get("FREESCALE_MATRIX")
+    if not extent or exitstatus or not _tables:
         return
-    lines = []
-    for title, rows in {**_published(), **_tables}.items():
+    lines, tables = [], _tables
+    if extent == "part":
+        tables = _published()
+        for title, rows in _tables.items():
+            for row, cells in rows.items():
+                tables.setdefault(title, {}).setdefault(row, {}).update(cells)
+    for title, rows in tables.items():
         columns = list(dict.fromkeys(name for cells in rows.values() for name in sorted(cells, key="Note".__eq__)))
         columns.sort(key="Note".__eq__)
         lines += ["", f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]

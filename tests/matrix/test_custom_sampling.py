@@ -91,7 +91,7 @@ def test_split_schedules(wired, publish):
 
 
 @pytest.mark.parametrize("name", ["euler_ancestral", "dpmpp_2m_sde"])
-def test_ksampler_style_and_custom_agree(wired, publish, name):
+def test_both_custom_samplers_agree(wired, publish, name):
     g, model, latent, sigmas = wired
     guider = GUIDERS["CFGGuider"](g, model)[0]
     custom_bits = sample(random_noise(), guider, blend(name), sigmas, latent)

@@ -1,4 +1,4 @@
-"""Other nodes beside FreeScale, each wired as people wire it, by the host's own node: a table and what holds for each row."""
+"""Other nodes beside FreeScale, each wired as people wire it, by the host's own node where it has one: a table and what holds for each row."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -103,8 +103,7 @@ def controlnet(g: Graph) -> Graph:
 def t2i_adapter(g: Graph) -> Graph:
     """SDXL's adapter joins at two levels of size 1/2 and 1/4, SD 1.5's at four of 1 … 1/8."""
     xl = len(g.family.unet["channel_mult"]) == 3
-    channels = [32, 64, 128, 128] if not xl else [32, 64, 128, 128]
-    network = comfy.t2i_adapter.adapter.Adapter(channels, 2, 768 if xl else 192, 1, True, False, xl)
+    network = comfy.t2i_adapter.adapter.Adapter([32, 64, 128, 128], 2, 768 if xl else 192, 1, True, False, xl)
     families.fill(network, 3)
     return controlled(g, comfy.controlnet.T2IAdapter(network, network.input_channels, 8, "nearest-exact"))
 
@@ -198,7 +197,7 @@ NEIGHBOURS = [
         "HyperTile",
         on_model(nodes_hypertile.HyperTile, 32, 2, 2, False),
         warns="HyperTile",
-        note="tiled layers keep HyperTile's attention",
+        note="tiled layers keep HyperTile's attention; with such small tiles all of SDXL's are",
     ),
     Neighbour(
         "Token merging (ToMe)",
@@ -222,8 +221,20 @@ NEIGHBOURS = [
 ]  # fmt: skip
 
 
+def unpatched(g: Graph) -> Graph:
+    return g
+
+
+def fused(g: Graph) -> Graph:
+    return replace(g, model=families.with_scale_fusion(g.model))
+
+
+def dilated(g: Graph) -> Graph:
+    return replace(g, model=families.with_dilation(g.model))
+
+
 def ours(g: Graph) -> Graph:
-    return replace(g, model=families.with_dilation(families.with_scale_fusion(g.model)))
+    return dilated(fused(g))
 
 
 CASES = [
@@ -235,19 +246,20 @@ CASES = [
 
 @pytest.mark.parametrize(("neighbour", "family"), CASES)
 def test_works_in_both_orders(graph, draw, alone, publish, caplog, neighbour, family):
-    """Each acts, neither is lost, the order of the two nodes does not matter, and the shared model stays what it was."""
+    """Each acts, none is lost, the order of the nodes does not matter, and the shared model stays what it was."""
     g = graph(family)
-    plain, fused = alone(g, lambda g: g), alone(g, ours)
+    plain, both = alone(g, unpatched), alone(g, ours)
     beside = neighbour.wire(g)
     together = draw(ours(beside))
     assert bool(caplog.messages) == bool(neighbour.warns) and all(neighbour.warns in message for message in caplog.messages)
-    if not neighbour.warns:
-        assert torch.equal(together, draw(neighbour.wire(ours(g))))
-    assert not torch.allclose(together, fused, atol=1e-3)
-    assert not torch.allclose(together, draw(beside), atol=1e-3)
+    assert torch.equal(together, draw(neighbour.wire(ours(g))))
+    assert not torch.allclose(together, both, atol=1e-3)  # the neighbour acts
+    assert not torch.allclose(together, draw(fused(beside)), atol=1e-3)  # dilation acts
+    rests = torch.equal(together, draw(dilated(beside)))
+    assert neighbour.warns if rests else not torch.allclose(together, draw(dilated(beside)), atol=1e-3)  # Scale Fusion acts
     assert torch.equal(draw(ours(beside), 128, 128), draw(beside, 128, 128))  # at the native size only the neighbour acts
     assert torch.equal(draw(g), plain)
     for name in ("SDXL", "SD 1.5"):
-        cell = "✓, warns" if neighbour.warns else "✓"
+        cell = "dilation only, warns" if rests else "✓, warns" if neighbour.warns else "✓"
         if name == family.name or name not in neighbour.acts_on:
             publish("Beside other nodes", neighbour.name, name, cell if name == family.name else "–", note=neighbour.note)

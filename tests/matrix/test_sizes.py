@@ -1,15 +1,15 @@
-"""Every size and aspect: what acts, that no token is left out, and that the picture is finite."""
+"""Every size and aspect: in each layer the planned windows and the whole grid are attended to, and nothing else."""
 
 from dataclasses import replace
 
 import families
 import pytest
 import torch
-from families import FAMILIES, NATIVE
-from freescale.freescale_core.geometry import enlargement, fixed_views, jittered_views, window_plan
+from families import FAMILIES, NATIVE, watched
+from freescale.freescale_core.geometry import LATENT_CELL, enlargement, window_plan
 
-TABLE = "Sizes, for a native 1024 px"
-# (height, width) in units of 1/16 of the native side, which is one latent cell of the small models and 64 px of SDXL
+TABLE = "Sizes"
+# (height, width) in latent cells, of which the native side has 16
 SIZES = {
     "1:1, 2×": (32, 32), "1:1, 4×": (64, 64), "4:1": (16, 64), "1:4": (64, 16), "3:1": (20, 60), "16:9, 2×": (24, 43), "9:16, 2×": (43, 24),
     "2:3, 2.5×": (49, 33), "1:1, 1.25×": (20, 20), "1:1, 1.5×": (24, 24), "1:1, 2.5×": (40, 40), "odd by odd": (37, 29),
@@ -22,32 +22,26 @@ SIZES = {
 @pytest.mark.parametrize(
     "family", [FAMILIES["SDXL"], pytest.param(FAMILIES["SD 1.5"], marks=pytest.mark.long)], ids=lambda f: f.name
 )
-def test_every_size(graph, draw, publish, family, name, batch):
+def test_every_size(graph, draw, publish, caplog, family, name, batch):
     g = graph(family)
-    height, width = (8 * cells for cells in SIZES[name])
+    height, width = (LATENT_CELL * cells for cells in SIZES[name])
     g = replace(g, latent={"samples": g.latent["samples"].repeat(batch, 1, 1, 1)})
-    fused, dilated = families.with_scale_fusion(g.model), families.with_dilation(g.model)
+    model, seen = watched(g.model)
+    fused, dilated = families.with_scale_fusion(model), families.with_dilation(g.model)
     plain, with_fusion, with_dilation = (draw(replace(g, model=m), height, width, steps=2) for m in (g.model, fused, dilated))
-    big = enlargement(height, width, NATIVE)
-    assert torch.equal(with_fusion, plain) == torch.equal(with_dilation, plain) == (big is None)
-    plan = None
-    for level in (2, 4, 8):
-        grid = (-(-SIZES[name][0] // level), -(-SIZES[name][1] // level))
-        plan = window_plan(*grid, big.ratio) if big else None
-        for views in (fixed_views(plan), *(jittered_views(plan, key) for key in range(20))) if plan else ():
-            seen = torch.zeros(grid[0] + 2 * plan.jitter[0], grid[1] + 2 * plan.jitter[1])
-            for top, bottom, left, right in views.tolist():
-                seen[top:bottom, left:right] += 1
-            inner = seen[plan.jitter[0] : plan.jitter[0] + grid[0], plan.jitter[1] : plan.jitter[1] + grid[1]]
-            assert inner.min() >= 1
-    if family.name == "SDXL":
-        height, width = (64 * cells for cells in SIZES[name])
-        big = enlargement(height, width, 1024)
-        publish(TABLE, name, "Picture", f"{width} × {height}")
-        if big:
-            plan = window_plan(height // 16, width // 16, big.ratio)  # level 640
-            publish(TABLE, name, "Windows", f"{len(plan.tops)} × {len(plan.lefts)}")
-            publish(TABLE, name, "Dilation, S", str(big.factor))
-        else:
-            publish(TABLE, name, "Windows", "native: nothing acts")
+    size = enlargement(height, width, NATIVE)
+    assert torch.equal(with_fusion, plain) == torch.equal(with_dilation, plain) == (size is None)
+    assert len(seen) == family.self_attentions and not caplog.messages
+    for grid, tokens in seen.values():
+        whole = grid[0] * grid[1]
+        if size is None:
+            assert set(tokens) == {whole}
+            continue
+        plan = window_plan(*grid, size.ratio)
+        window = plan.size[0] * plan.size[1]
+        assert window < whole and set(tokens) == {window, whole} and tokens[window] == plan.count * tokens[whole]
+    publish(TABLE, name, "Picture, native 128 × 128", f"{width} × {height}")
+    plan = size and window_plan(*SIZES[name], size.ratio)
+    publish(TABLE, name, "Windows", f"{len(plan.tops)} × {len(plan.lefts)}" if plan else "none: native")
+    publish(TABLE, name, "Dilation, S", str(size.factor) if size else "none: native")
     publish(TABLE, name, family.name, "✓")

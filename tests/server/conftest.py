@@ -31,6 +31,7 @@ class Run:
     prompt: dict
     heard: list[tuple[str, object]] = field(default_factory=list)
     outputs: dict = field(default_factory=dict)
+    refused: dict = field(default_factory=dict)  # nodes that did not pass the server's checks, while others run
     folder: Path = Path()
 
     def all(self, kind: str) -> list:
@@ -73,7 +74,8 @@ class Comfy:
         run = Run(prompt, folder=self.server.workdir / "output")
         with _patient(), self.server.listen(client) as stream:
             try:
-                number = self.server.post("/prompt", {"prompt": prompt, "client_id": client})["prompt_id"]
+                answer = self.server.post("/prompt", {"prompt": prompt, "client_id": client})
+                number, run.refused = answer["prompt_id"], answer["node_errors"]
             except urllib.error.HTTPError as error:
                 run.heard.append(("refused", json.loads(error.read())))
                 return run
