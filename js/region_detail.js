@@ -180,6 +180,7 @@ async function load(file) {
 
 /** The node that an input is wired to, past reroutes. */
 function source(node, input) {
+  if (!node.graph) return null; // on its way out
   const slot = node.findInputSlot(input);
   let origin = slot < 0 ? null : node.getInputNode(slot);
   while (origin?.type === "Reroute") origin = origin.getInputNode(0);
