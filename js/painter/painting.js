@@ -1,7 +1,7 @@
 // The painted regions as text: the format of docs/regions.md, version 1. nodes/painting.py reads the same.
 
 export const UNITS = 10_000; // coordinates: 1/10000 of the picture's width and height; radii: of its longer side
-const TOLERANCE = 0.06; // how far simplification may move a stroke's line, as a part of the brush's radius
+const TOLERANCE = 0.08; // how far simplification may move a stroke's line, as a part of the brush's radius
 const LEAST_TOLERANCE = 8 / UNITS; // less than a pixel of a 1K picture
 
 /** {aspect, shapes} of a text; an empty text has no shapes. Throws where it is no painting of this version. */
