@@ -11,7 +11,8 @@ from .types import DetailMap
 
 NAME = "FreeScale Region Detail"
 USUAL = 2.0  # α of a cascade without a map
-WARM, COLD = (0.95, 0.35, 0.05), (0.1, 0.4, 0.95)  # of the overlay, as in js/painter/colours.js
+# RGB of the overlay beside the usual and at the far end, as in js/painter/colours.js
+WARM, COLD = ((1.0, 0.67, 0.12), (0.78, 0.04, 0.04)), ((0.16, 0.59, 1.0), (0.27, 0.04, 0.75))
 EMPTY_SIDE = 1024  # px of the map's longer side when neither a picture nor a mask gives a size
 
 
@@ -73,10 +74,11 @@ class RegionDetailMask(io.ComfyNode):
 def _overlay(image: torch.Tensor | None, alpha: torch.Tensor) -> torch.Tensor:
     """The picture [B, H, W, 3] tinted by α: warm where detail is more than usual, cold where less."""
     picture = torch.full((*alpha.shape, 3), 0.5) if image is None else image[..., :3].cpu()
-    position = alpha / (alpha + USUAL)  # 0 … 1, the usual in the middle
-    tint = torch.where(position[..., None] > 0.5, torch.tensor(WARM), torch.tensor(COLD))
-    away = 2 * (position[..., None] - 0.5).abs()
-    return torch.lerp(picture, tint, 0.6 * away.sqrt())  # the square root: small differences are seen too
+    position = (alpha / (alpha + USUAL))[..., None]  # 0 … 1, the usual in the middle
+    away = 2 * (position - 0.5).abs()
+    warm, cold = (torch.lerp(torch.tensor(near), torch.tensor(far), away) for near, far in (WARM, COLD))
+    opacity = 0.6 * torch.where(position > 0.5, away.sqrt(), away)
+    return torch.lerp(picture, torch.where(position > 0.5, warm, cold), opacity)
 
 
 def _checked_mask(mask: torch.Tensor | None, image: torch.Tensor | None, painting: Painting | None) -> torch.Tensor:

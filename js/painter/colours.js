@@ -4,8 +4,9 @@ export const HIGHEST_DETAIL = 20;
 export const TICKS = [0, 0.5, 1, 2, 3, 5, 20];
 const USUAL = 2;
 const HIGHEST_OPACITY = 0.85; // the picture is to be seen below
-const WARM = [242, 89, 13];
-const COLD = [26, 102, 242];
+// RGB beside the usual and at the far end
+const WARM = [[255, 170, 30], [200, 10, 10]];
+const COLD = [[40, 150, 255], [70, 10, 190]];
 
 /** Where α lies on the scale of legend and slider, 0 … 1: the usual in the middle. */
 export const position = (alpha) => alpha / (alpha + USUAL);
@@ -15,10 +16,11 @@ export const alphaAt = (place) => Math.round(Math.min(HIGHEST_DETAIL, (USUAL * p
 
 // RGBA of 256 places, as the 32-bit numbers of an ImageData's pixels.
 const TABLE = Uint32Array.from({ length: 256 }, (_, i) => {
-  const away = (i / 255 - 0.5) * 2;
-  const [red, green, blue] = away > 0 ? WARM : COLD;
-  const opacity = Math.round(255 * HIGHEST_OPACITY * Math.sqrt(Math.abs(away)));
-  return new Uint32Array(new Uint8ClampedArray([red, green, blue, opacity]).buffer)[0];
+  const away = Math.abs(i / 255 - 0.5) * 2;
+  const [near, far] = i > 127 ? WARM : COLD;
+  const colour = near.map((value, channel) => value + away * (far[channel] - value));
+  const opacity = 255 * HIGHEST_OPACITY * (i > 127 ? Math.sqrt(away) : away); // 3 is nearer to 2 than 1 is, but to be seen too
+  return new Uint32Array(new Uint8ClampedArray([...colour, opacity]).buffer)[0];
 });
 
 /** The pixel of an α. */
