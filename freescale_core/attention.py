@@ -19,62 +19,76 @@ Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # in the words of MPS, CPU and newer devices
 
-LEAST_TOKENS_PER_CALL = 16_384  # smaller windows are batched up to this many: fewer, fuller calls
+TOKENS_PER_CALL = 16_384  # of a sample; smaller windows are stacked up to this many: fewer, fuller calls, and no more memory
 
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np.ndarray, attend: Attend) -> Tensor:
     """Attention inside each window, averaged where windows overlap (Eq. 5).
 
     `views` [n, 4] are (top, bottom, left, right) in the grid padded by `plan.jitter`, as `geometry.jittered_views` gives
-    them. Padding with zeros after the projection equals padding the input: the projections have no bias. Windows are
-    stacked on the batch axis, as many at once as hold the picture's own tokens, fewer where memory is short.
+    them. Padding with zeros after the projection equals padding the input: the projections have no bias. A few windows
+    at a time are stacked on the batch axis, fewer where memory is short.
     """
-    batch = q.shape[0]
-    (h, w), (height, width), (pad_h, pad_w) = plan.grid, plan.size, plan.jitter
-    q, k, v = (F.pad(rearrange(x, "b (h w) c -> b h w c", h=h), (0, 0, pad_w, pad_w, pad_h, pad_h)) for x in (q, k, v))
-    total = torch.zeros_like(v)
-    count = v.new_zeros(1, *v.shape[1:3], 1)
+    q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=plan.grid[0]) for x in (q, k, v))
+    total, count = torch.zeros_like(v), v.new_zeros(1, *plan.grid, 1)
 
     def inside(part: list) -> Tensor:
-        windows = (
-            rearrange([x[:, top:bottom, left:right] for top, bottom, left, right in part], "n b h w c -> (b n) (h w) c")
-            for x in (q, k, v)
-        )
-        return attend(*windows, plan.size)
+        return attend(*(_stack(x, part, plan.size) for x in (q, k, v)), plan.size)
 
-    at_once = max(1, max(LEAST_TOKENS_PER_CALL, h * w) // (height * width))
-    for part, out in _as_many_as_fit(views.tolist(), at_once, inside):
-        for (top, bottom, left, right), x in zip(part, rearrange(out, "(b n) (h w) c -> n b h w c", b=batch, h=height)):
-            total[:, top:bottom, left:right] += x
-            count[:, top:bottom, left:right] += 1
-    inner = (slice(None), slice(pad_h, pad_h + h), slice(pad_w, pad_w + w))
-    return rearrange(total[inner] / count[inner], "b h w c -> b (h w) c")
+    windows = [_on_grid(view, plan) for view in views.tolist()]
+    for part, out in _as_many_as_fit(windows, inside, plan.size):
+        out = rearrange(out, "(b n) (h w) c -> n b h w c", n=len(part), h=plan.size[0])
+        for (place, within), x in zip(part, out):
+            total[place] += x[within]
+            count[place] += 1
+    return rearrange(total.div_(count), "b h w c -> b (h w) c")
+
+
+Box = tuple[slice, slice, slice]  # of [B, h, w, C]
+
+
+def _on_grid(view: list[int], plan: WindowPlan) -> tuple[Box, Box]:
+    """(the part of the grid that a view covers, the same part within the window); what is beyond the grid is zero."""
+    places, withins = [slice(None)], [slice(None)]
+    for start, end, pad, length in zip(view[::2], view[1::2], plan.jitter, plan.grid):
+        low, high = max(start - pad, 0), min(end - pad, length)
+        places.append(slice(low, high))
+        withins.append(slice(low - start + pad, high - start + pad))
+    return tuple(places), tuple(withins)
+
+
+def _stack(x: Tensor, windows: list[tuple[Box, Box]], size: tuple[int, int]) -> Tensor:
+    """Windows of tokens [B, h, w, C], the samples outermost: [B·n, h·w, C] of one size."""
+    stacked = x.new_zeros(x.shape[0], len(windows), *size, x.shape[-1])
+    for i, (place, within) in enumerate(windows):
+        stacked[:, i][within] = x[place]
+    return rearrange(stacked, "b n h w c -> (b n) (h w) c")
 
 
 def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], strides: tuple[int, int], attend: Attend) -> Tensor:
     """The sub-grids [a::S_h, b::S_w], each attending to itself (C's fast mode); those of one shape share a call."""
     q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=grid[0]) for x in (q, k, v))
     out = torch.empty_like(v)
-    groups: dict[tuple[int, ...], list[tuple[slice, slice, slice]]] = {}
+    groups: dict[tuple[int, int], list[tuple[Box, Box]]] = {}
+    everything = (slice(None),) * 3
     for a in range(min(strides[0], grid[0])):
         for b in range(min(strides[1], grid[1])):
             lattice = (slice(None), slice(a, None, strides[0]), slice(b, None, strides[1]))
-            groups.setdefault(tuple(q[lattice].shape), []).append(lattice)
-    for (batch, h, w, _), lattices in groups.items():
+            groups.setdefault(tuple(q[lattice].shape[1:3]), []).append((lattice, everything))
+    for size, lattices in groups.items():
 
-        def inside(part: list, grid: tuple[int, int] = (h, w)) -> Tensor:
-            stacked = (rearrange([x[lattice] for lattice in part], "n b h w c -> (b n) (h w) c") for x in (q, k, v))
-            return attend(*stacked, grid)
+        def inside(part: list, size: tuple[int, int] = size) -> Tensor:
+            return attend(*(_stack(x, part, size) for x in (q, k, v)), size)
 
-        for part, result in _as_many_as_fit(lattices, len(lattices), inside):
-            for lattice, x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", b=batch, h=h)):
+        for part, result in _as_many_as_fit(lattices, inside, size):
+            for (lattice, _), x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(part), h=size[0])):
                 out[lattice] = x
     return rearrange(out, "b h w c -> b (h w) c")
 
 
-def _as_many_as_fit(items: list, at_once: int, compute: Callable[[list], Tensor]) -> Iterator[tuple[list, Tensor]]:
-    """(part, compute(part)) for all items, `at_once` at a time; where memory runs out half as many, down to one by one."""
-    start = 0
+def _as_many_as_fit(items: list, compute: Callable[[list], Tensor], size: tuple[int, int]) -> Iterator[tuple[list, Tensor]]:
+    """(part, compute(part)) for all items of a `size` in tokens; where memory runs out half as many at once, down to one by one."""
+    start, at_once = 0, max(1, TOKENS_PER_CALL // (size[0] * size[1]))
     while start < len(items):
         part, out = items[start : start + at_once], None
         try:
@@ -112,7 +126,7 @@ def scale_fusion(
     """
     local = local_attention(q, k, v, plan, views, attend)
     overall = attend(q, k, v, plan.grid) if strides is None else strided_attention(q, k, v, plan.grid, strides, attend)
-    return overall, overall + blur_tokens(local - overall, plan.grid, factor)
+    return overall, blur_tokens(local.sub_(overall), plan.grid, factor).add_(overall)
 
 
 def fold_feature_blur(plain: Tensor, fused: Tensor, factor: int) -> Tensor:

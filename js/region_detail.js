@@ -86,8 +86,9 @@ class Regions {
     return { inside, outside, base };
   }
 
-  /** Draw the map over the picture, at the next frame. */
+  /** Draw the map over the picture, at the next frame; nobody sees it behind the painter. */
   refresh() {
+    if (this.dialog) return;
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
       if (this.node.widgets) this.draw();
@@ -114,13 +115,22 @@ class Regions {
 
   /** After a run: the pictures that the node was given. */
   async executed({ backdrop, mask }) {
-    this.backdrop = (await load(backdrop?.[0])) ?? this.backdrop;
-    this.mask = await load(mask?.[0]);
+    this.file = null;
+    [this.backdrop, this.mask] = await Promise.all([load(backdrop?.[0]), load(mask?.[0])]);
     this.refresh();
+  }
+
+  /** After undo or a change of tab, which make nodes anew: what the client remembers of the last run. */
+  async remember() {
+    if (this.backdrop || this.mask) return;
+    const inside = this.node.graph !== app.graph && this.node.graph?.id;
+    const output = app.nodeOutputs?.[inside ? `${inside}:${this.node.id}` : String(this.node.id)];
+    if (output?.backdrop) await this.executed(output);
   }
 
   /** Before any run: the picture of a Load Image node that is wired to the input. */
   async findPicture() {
+    await this.remember();
     const origin = source(this.node, "image");
     const file = origin?.widgets?.find((widget) => widget.name === "image")?.value;
     const named = /^(?:(.*)\/)?([^/]+?)(?: \[(input|output|temp)\])?$/.exec(typeof file === "string" ? file : "");
@@ -133,7 +143,9 @@ class Regions {
 
   /** Run only what this node needs, so that its picture arrives; the host keeps the results for the run to come. */
   fetchPicture() {
-    app.queuePrompt(0, 1, this.node.graph === app.graph ? [String(this.node.id)] : undefined);
+    const paths = (graph, above) =>
+      graph._nodes.flatMap((node) => (node === this.node ? [above + node.id] : node.subgraph ? paths(node.subgraph, `${above}${node.id}:`) : []));
+    app.queuePrompt(0, 1, paths(app.rootGraph ?? app.graph, ""));
   }
 
   // ---------------------------------------------------------------- the painter
@@ -144,26 +156,33 @@ class Regions {
     const dialog = Object.assign(document.createElement("dialog"), { className: "freescale-painter" });
     const frame = Object.assign(document.createElement("iframe"), { src: here("./painter/index.html"), title: texts.painter });
     const size = this.size;
+    const before = this.text;
     const session = {
       ...this.ground(), size, settings, texts, language, shapes: this.painting.shapes, backdrop: this.backdrop,
       change: (shapes) => {
         this.widget.value = writePainting({ aspect: size[0] / size[1], shapes });
       },
+      restore: () => {
+        this.widget.value = before;
+      },
       close: () => dialog.close(),
     };
+    const leaving = (event) => this.text !== before && event.preventDefault(); // the client asks only about what it knows of
+    window.addEventListener("beforeunload", leaving);
     frame.addEventListener("load", () => {
       theme(frame.contentDocument.documentElement);
-      const begin = () => frame.contentWindow.openPainter(session);
-      if (frame.contentWindow.openPainter) begin();
-      else frame.contentWindow.addEventListener("painter-ready", begin);
+      frame.contentWindow.openPainter(session);
     });
     dialog.addEventListener("close", () => {
       dialog.remove();
+      this.dialog = null;
+      window.removeEventListener("beforeunload", leaving);
       this.refresh();
       this.node.graph?.setDirtyCanvas?.(true, true);
       const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker; // one step of the graph's own undo
       tracker?.captureCanvasState ? tracker.captureCanvasState() : tracker?.checkState?.();
     });
+    this.dialog = dialog;
     dialog.append(frame);
     document.body.append(dialog);
     dialog.showModal();

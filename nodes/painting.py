@@ -16,6 +16,7 @@ UNITS = 10_000  # coordinates are in 1/10000 of the picture's width and height, 
 LONGEST_TEXT = 2_000_000  # characters; an hour of painting has a tenth of it
 LARGEST_SIDE = 2048  # px of the drawn map: finer than the latent of a 16K picture
 MOST_PIXELS = 5e8  # of all shapes' boxes together; a painting with more is drawn coarser
+MOST_DISCS = 2e10  # px of the discs at all points of all strokes; an hour of painting has a twentieth of it
 
 Detail = Annotated[float, Field(ge=0, le=HIGHEST_DETAIL)]
 Points = Annotated[list[Annotated[int, Field(ge=-4 * UNITS, le=4 * UNITS)]], Field(min_length=2)]
@@ -103,7 +104,11 @@ def painted_size(painting: Painting, height: int, width: int) -> tuple[int, int]
     """(height, width) px at which the painting is drawn for a picture of that size: no larger than is of use or bearable."""
     boxes = (_box(shape, height, width) for shape in painting.shapes)
     pixels = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
-    scale = min(1.0, LARGEST_SIDE / max(height, width), math.sqrt(MOST_PIXELS / max(pixels, 1)))
+    strokes = [shape for shape in painting.shapes if shape.kind == "stroke"]
+    discs = sum(len(shape.points) / 2 * (2 * _brush(shape, height, width)[0]) ** 2 for shape in strokes)
+    scale = min(
+        1.0, LARGEST_SIDE / max(height, width), math.sqrt(MOST_PIXELS / max(pixels, 1)), math.sqrt(MOST_DISCS / max(discs, 1))
+    )
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 

@@ -13,9 +13,12 @@ import json
 import statistics
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
@@ -59,8 +62,36 @@ def variants(x, weights, heads, grid, scale):
     }
 
 
+class Storages(TorchDispatchMode):
+    """Counts the bytes of the tensors that come and go inside it; what a kernel allocates for itself it cannot see."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self.add(tensor.untyped_storage())
+        return out
+
+    def add(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self.seen:
+            self.seen.add(key)
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self.drop, key, size)
+
+    def drop(self, key: int, size: int) -> None:
+        self.seen.discard(key)
+        self.now -= size
+
+
 def measure(functions: dict, repeats: int, device: torch.device) -> dict[str, dict]:
-    """Seconds per call (all repeats) and, on a GPU, the peak memory above the inputs in bytes."""
+    """Seconds per call (all repeats) and the peak memory above the inputs in bytes, on a GPU the device's own count."""
     results = {name: {"seconds": []} for name in functions}
     for turn in tqdm(range(repeats + 1), desc="rounds, the first warms up", file=sys.stderr):
         for name, function in functions.items():
@@ -79,6 +110,10 @@ def measure(functions: dict, repeats: int, device: torch.device) -> dict[str, di
                 began = time.perf_counter()
                 function()
                 seconds = time.perf_counter() - began
+                if not turn:
+                    with Storages() as storages:
+                        function()
+                    results[name]["peak_bytes"] = storages.peak
             if turn:
                 results[name]["seconds"].append(seconds)
     return results

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,13 @@ def _load(name: str, path: Path, package: bool = False):
 
 # Before any other import of comfy; the pack's root stays off sys.path, where its `nodes` would hide the host's.
 sys.path.insert(0, str(COMFYUI))
+import folder_paths  # noqa: E402
 import utils.extra_config  # noqa: E402, F401  as main.py does: later the host's comfy/utils.py would take the name
 from comfy.cli_args import args  # noqa: E402
 
 args.cpu = True
 args.use_pytorch_cross_attention = True
+folder_paths.set_temp_directory(tempfile.mkdtemp(prefix="freescale-"))  # the host that all tests share stays as it was unpacked
 _load("freescale", ROOT / "__init__.py", package=True)
 dev = _load("dev", ROOT / "dev.py")
 _load("families", ROOT / "tests" / "families.py")

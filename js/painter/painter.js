@@ -11,7 +11,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 /**
  * Show a painting for editing. `session`: shapes, size [width, height] px of the picture, backdrop (an image or null),
  * base (width, height) → α under the painting, inside, outside, settings of tool and sliders as the last painting left
- * them, language, texts, change(shapes) after every stroke, close().
+ * them, language, texts, change(shapes) after every stroke, restore() to what it was at first, close().
  */
 export function openPainter(document, session) {
   const $ = (id) => document.getElementById(id);
@@ -109,10 +109,13 @@ export function openPainter(document, session) {
   }
 
   function travel(steps) {
-    abandon();
-    now = Math.min(history.length - 1, Math.max(0, now + steps));
+    if (draft) return abandon();
+    const next = Math.min(history.length - 1, Math.max(0, now + steps));
+    if (next === now) return;
+    now = next;
     show();
-    session.change(history[now]);
+    if (now) session.change(history[now]);
+    else session.restore(); // to the letter
   }
 
   function add(shape) {
@@ -163,8 +166,9 @@ export function openPainter(document, session) {
     if (!draft) return;
     const drawn = draft;
     abandon();
-    const enough = { stroke: 1, rectangle: 2, ellipse: 2, lasso: 3 }[drawn.kind];
-    if (drawn.drawn.length >= enough) add(toShape(drawn, aspect));
+    const shape = toShape(drawn, aspect);
+    const enough = { stroke: 2, rectangle: 4, ellipse: 4, lasso: 6 }[drawn.kind]; // numbers; of a lasso after simplification
+    if (shape.points.length >= enough) add(shape);
   }
 
   function abandon() {
@@ -177,6 +181,7 @@ export function openPainter(document, session) {
 
   // ---------------------------------------------------------------- view
 
+  let fitted = true; // whether the whole picture is shown, also when the window changes
   function look(next) {
     view = next;
     sheet.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
@@ -185,13 +190,15 @@ export function openPainter(document, session) {
 
   function fit() {
     const { clientWidth, clientHeight } = stage;
-    const whole = Math.min((clientWidth - 32) / width, (clientHeight - 32) / height);
+    const whole = Math.max(0.02, Math.min((clientWidth - 32) / width, (clientHeight - 32) / height));
+    fitted = true;
     look({ scale: whole, x: (clientWidth - width * whole) / 2, y: (clientHeight - height * whole) / 2 });
   }
 
   /** Zoom about a place of the stage. */
   function zoom(factor, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
     const next = Math.min(64, Math.max(0.02, view.scale * factor));
+    fitted = false;
     const grown = next / view.scale;
     look({ scale: next, x: x - (x - view.x) * grown, y: y - (y - view.y) * grown });
   }
@@ -200,15 +207,17 @@ export function openPainter(document, session) {
   function place(event) {
     const box = sheet.getBoundingClientRect();
     const pressure = event.pointerType === "pen" && event.pressure ? event.pressure : 1;
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, pressure];
+    const near = (part) => Math.min(2.5, Math.max(-1.5, part)); // what the format allows
+    return [near((event.clientX - box.left) / box.width), near((event.clientY - box.top) / box.height), pressure];
   }
 
   let pointer = null; // the place of the cursor on the picture
+  let byKey = false; // whether the arrows moved it last
   function placeCursor() {
     const cursor = $("cursor");
-    cursor.style.visibility = pointer && brushing() ? "visible" : "hidden";
+    cursor.style.visibility = pointer && (brushing() || byKey) ? "visible" : "hidden";
     if (!pointer) return;
-    const side = 2 * last.size * Math.max(width, height) * view.scale;
+    const side = brushing() ? 2 * last.size * Math.max(width, height) * view.scale : 8;
     cursor.style.width = cursor.style.height = `${side}px`;
     const [x, y] = [view.x + pointer[0] * width * view.scale, view.y + pointer[1] * height * view.scale];
     cursor.style.transform = `translate(${x - side / 2}px, ${y - side / 2}px)`;
@@ -239,7 +248,8 @@ export function openPainter(document, session) {
     }
     if (before) fingers.set(event.pointerId, [event.clientX, event.clientY]);
     pointer = place(event).slice(0, 2);
-    keyboard = pointer;
+    byKey = false;
+    keyboard = pointer.map((part) => Math.min(1, Math.max(0, part)));
     placeCursor();
   });
 
@@ -268,20 +278,32 @@ export function openPainter(document, session) {
     "wheel",
     (event) => {
       event.preventDefault();
-      const steps = -Math.sign(event.deltaY || event.deltaX);
       const box = stage.getBoundingClientRect();
-      if (event.shiftKey) nudge(event.altKey ? "hardness" : "size", steps);
-      else if (event.altKey) nudge("detail", steps);
-      else zoom(1.15 ** steps, event.clientX - box.left, event.clientY - box.top);
+      if (event.shiftKey) nudge(event.altKey ? "hardness" : "size", notches(event));
+      else if (event.altKey) nudge("detail", notches(event));
+      else zoom(1.15 ** turn(event), event.clientX - box.left, event.clientY - box.top);
     },
     { passive: false },
   );
+
+  /** How far a wheel has turned, in notches; a trackpad turns by parts of one. */
+  function turn(event) {
+    return -((event.deltaY || event.deltaX) * (event.deltaMode ? 33 : 1)) / 100;
+  }
+
+  let rest = 0;
+  function notches(event) {
+    rest += turn(event);
+    const whole = Math.trunc(rest);
+    rest -= whole;
+    return whole;
+  }
 
   // ---------------------------------------------------------------- controls and keys
 
   for (const name of Object.keys(sliders)) {
     $(name).addEventListener("input", () => set(name, sliders[name].read()));
-    $(name).addEventListener("wheel", (event) => (event.preventDefault(), nudge(name, -Math.sign(event.deltaY))), { passive: false });
+    $(name).addEventListener("wheel", (event) => (event.preventDefault(), nudge(name, notches(event))), { passive: false });
     set(name, last[name]);
   }
   for (const radio of document.querySelectorAll("[name=tool]")) radio.addEventListener("change", () => choose(radio.value));
@@ -298,8 +320,8 @@ export function openPainter(document, session) {
     "zoom-in": () => zoom(1.25),
     "zoom-out": () => zoom(0.8),
     "zoom-fit": fit,
-    discard: () => (session.change(history[0]), session.close()),
-    done: () => session.close(),
+    discard: () => (session.restore(), session.close()),
+    done: () => (finish(), session.close()),
   };
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
 
@@ -309,7 +331,7 @@ export function openPainter(document, session) {
     const presets = [...document.querySelectorAll("[data-detail]")];
     if (command && key === "z") event.shiftKey ? travel(1) : travel(-1);
     else if (command && key === "y") travel(1);
-    else if (command || event.altKey) return;
+    else if (command || (event.altKey && !"[]{}".includes(key))) return; // some keyboards need Alt for brackets
     else if (key === "Escape") draft ? abandon() : session.close();
     else if (KEYS[key]) choose(KEYS[key]);
     else if (key === "x") actions.invert();
@@ -331,8 +353,11 @@ export function openPainter(document, session) {
   function step([dx, dy], length) {
     keyboard = [keyboard[0] + dx * length, keyboard[1] + dy * length * aspect].map((part) => Math.min(1, Math.max(0, part)));
     pointer = keyboard;
+    byKey = true;
     extend([[...keyboard, 1]]);
-    placeCursor();
+    const [x, y] = [view.x + keyboard[0] * width * view.scale, view.y + keyboard[1] * height * view.scale];
+    const beyond = (at, end) => Math.min(0, at) + Math.max(0, at - end); // follow the cursor out of sight
+    look({ ...view, x: view.x - beyond(x, stage.clientWidth), y: view.y - beyond(y, stage.clientHeight) });
   }
 
   // ---------------------------------------------------------------- start
@@ -343,7 +368,7 @@ export function openPainter(document, session) {
   choose(last.tool);
   show();
   fit();
-  new ResizeObserver(fit).observe(stage);
+  new ResizeObserver(() => fitted && !draft && fit()).observe(stage);
   stage.focus();
 }
 

@@ -2,13 +2,23 @@
 
 export const UNITS = 10_000; // coordinates: 1/10000 of the picture's width and height; radii: of its longer side
 const TOLERANCE = 0.08; // how far simplification may move a stroke's line, as a part of the brush's radius
+const LONGEST_TEXT = 2_000_000;
+const MOST_SHAPES = 10_000;
+const NUMBERS = { stroke: 2, rectangle: 4, ellipse: 4, lasso: 6, fill: 0, invert: 0 }; // at least
 const LEAST_TOLERANCE = 8 / UNITS; // less than a pixel of a 1K picture
+
+/** What is safe to draw; nodes/painting.py says what is wrong with the rest. */
+function isShape(shape) {
+  const { kind, points = [], detail = null, radius = 1, hardness = 1 } = shape ?? {};
+  return NUMBERS[kind] <= points.length && [...points, detail ?? 0, radius, hardness].every(Number.isFinite);
+}
 
 /** {aspect, shapes} of a text; an empty text has no shapes. Throws where it is no painting of this version. */
 export function readPainting(text) {
   if (!text?.trim()) return { aspect: 1, shapes: [] };
-  const { version, aspect = 1, shapes } = JSON.parse(text);
-  if (version !== 1 || !Array.isArray(shapes)) throw new Error(`version ${version} of a painting`);
+  const { version, aspect = 1, shapes } = JSON.parse(text.length > LONGEST_TEXT ? "" : text);
+  const whole = version === 1 && Number.isFinite(aspect) && aspect > 0 && Array.isArray(shapes) && shapes.length <= MOST_SHAPES;
+  if (!whole || !shapes.every(isShape)) throw new Error("not a painting of version 1");
   return { aspect, shapes };
 }
 
@@ -32,7 +42,7 @@ export function vertices({ points = [], pressure = false, drawn }) {
   for (let i = 0, x = 0, y = 0; i < points.length; i += stride) {
     x += points[i];
     y += points[i + 1];
-    found.push([x / UNITS, y / UNITS, pressure ? points[i + 2] / 100 : 1]);
+    found.push([x / UNITS, y / UNITS, pressure ? Math.min(1, Math.max(0, points[i + 2] / 100)) : 1]);
   }
   return found;
 }

@@ -115,11 +115,11 @@ def test_chunks_of_windows_change_nothing_and_are_bounded(h, w, ratio, batch, at
         return attend(q, k, v)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "LEAST_TOKENS_PER_CALL", at_most)
+        patch.setattr(attention, "TOKENS_PER_CALL", at_most)
         chunked = local_attention(*x, plan, views, counted)
         window = plan.size[0] * plan.size[1]
-        assert max(seen) <= max(at_most, h * w, window) and sum(seen) == plan.count * window
-        patch.setattr(attention, "LEAST_TOKENS_PER_CALL", 10**9)
+        assert max(seen) <= max(at_most, window) and sum(seen) == plan.count * window
+        patch.setattr(attention, "TOKENS_PER_CALL", 10**9)
         seen.clear()
         whole = local_attention(*x, plan, views, counted)
         assert len(seen) == 1

@@ -200,6 +200,8 @@ def test_a_huge_painting_is_drawn_coarser_rather_than_for_ever():
     assert painted_size(ordinary, 1024, 1024) == (1024, 1024)
     height, width = painted_size(hostile, 1024, 1024)
     assert 64 < height == width < 256
+    dense = parse_painting(painting(stroke(*[5000, 5000] + [1, 0, -1, 0] * 100_000, radius=5000)))
+    assert painted_size(dense, 2048, 2048)[0] < 500
     started = time.monotonic()
     alpha, _, overlay = region(painting(*[whole] * 2000), image=torch.zeros(1, 1024, 1024, 3))
     assert overlay.shape == (1, 1024, 1024, 3) and alpha.max() == 5

@@ -45,6 +45,7 @@ def pictures():
         for y, row in enumerate(rows):
             for x, picture in enumerate(row):
                 sheet.paste(picture.resize((512, 512)), (512 * x, 512 * y))
+        Path(folder).mkdir(parents=True, exist_ok=True)
         sheet.save(Path(folder) / "repetition.png")
     return rows
 

@@ -16,6 +16,8 @@ RUNS = {
     "freescale_vs_direct": ({"steps": 2}, [(256, 256), (256, 256), (512, 512), (1024, 1024)]),
     "freescale_sdxl_4k": ({"steps": 2, "width": 192, "height": 128}, [(384, 256), (768, 512)]),
     "freescale_enhance_image": ({"steps": 2, "megapixels": 0.05}, [(528, 400)]),
+    "freescale_region_detail": ({"steps": 2}, [(512, 512), (512, 512)]),
+    "freescale_region_detail_sdxl": ({"steps": 2, "width": 192, "height": 128}, [(384, 256)]),
     "freescale_region_prompt": ({"steps": 4}, [(256, 256), (512, 512)]),
     "freescale_custom_sampler": ({"steps": 2}, [(512, 512)]),
 }

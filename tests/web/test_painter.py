@@ -64,6 +64,11 @@ class Painter:
         self.page.locator("#sheet").wait_for()
         client.wait_for_function(f"document.querySelector('{FRAME}').contentDocument.querySelector('#sheet')?.style.transform")
         self.frame = client.locator(FRAME).element_handle().content_frame()
+        self.frame.locator("[name=tool][value=brush]").check(force=True)  # tools and sliders are as the last painting left them
+        self.frame.locator("[data-detail='3']").click()
+        self.slide("size", 0.06)
+        self.slide("hardness", 0.5)
+        self.frame.locator("#stage").focus()
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """The place on the screen of a place on the picture, 0 … 1."""
@@ -291,20 +296,13 @@ def test_every_control_has_a_name(region):
         line for line in tree.splitlines() if re.fullmatch(r"\s*- (button|slider|radio|application|img)( \[.*\])?:?", line)
     ]
     assert not unnamed, unnamed
-    for name in (
-        "Brush",
-        "Eraser",
-        "Lasso",
-        "Rectangle",
-        "Ellipse",
-        "Fill",
-        "Undo",
-        "Detail α",
-        "Brush size",
-        "Hardness",
-        "Zoom in",
-    ):
-        assert name in tree
+    names = {
+        "radio": ["Brush", "Eraser", "Lasso", "Rectangle", "Ellipse", "Fill"], "slider": ["Detail α", "Brush size", "Hardness", "Overlay"],
+        "button": ["Undo", "Redo", "Invert", "Clear", "Zoom in", "Zoom out", "Fit", "Discard changes", "Done", "Protect face"],
+    }  # fmt: skip
+    for role, wanted in names.items():
+        for name in wanted:
+            assert painter.page.get_by_role(role, name=name).count() == 1, (role, name)
     painter.done()
 
 
@@ -383,7 +381,7 @@ OUTLINES = st.builds(
 )  # fmt: skip
 LASSOS = st.builds(
     lambda detail, points: {"kind": "lasso", "detail": detail, "points": points},
-    st.integers(0, 20), st.lists(st.integers(1000, 6000), min_size=6, max_size=6),
+    st.integers(0, 20), st.lists(st.integers(-3000, 3000), min_size=6, max_size=12).map(lambda p: [5000, 5000, *p[: len(p) // 2 * 2]]),
 )  # fmt: skip
 
 
@@ -485,7 +483,10 @@ def test_a_loaded_picture_is_there_at_once(client):
         """() => {
             app.graph.clear()
             const load = LiteGraph.createNode('LoadImage'), regions = LiteGraph.createNode('RegionDetailMask')
+            load.pos = [300, 200]
+            regions.pos = [800, 200]
             app.graph.add(load); app.graph.add(regions)
+            Object.assign(app.canvas.ds, { scale: 1, offset: [0, 0] })
             load.widgets.find(w => w.name === 'image').value = 'example.png'
             load.connect(0, regions, 'image')
         }"""
@@ -502,7 +503,7 @@ def test_a_wired_mask_is_the_ground_of_the_painting(client):
     client.evaluate(
         """() => {
             app.graph.clear()
-            const [load, mask, regions] = ['LoadImage', 'SolidMask', 'RegionDetailMask'].map(LiteGraph.createNode)
+            const [load, mask, regions] = ['LoadImage', 'SolidMask', 'RegionDetailMask'].map(type => LiteGraph.createNode(type))
             for (const node of [load, mask, regions]) app.graph.add(node)
             const set = { image: 'example.png', width: 256, height: 64, value: 1 }
             for (const node of [load, mask]) for (const widget of node.widgets) if (widget.name in set) widget.value = set[widget.name]
@@ -516,13 +517,40 @@ def test_a_wired_mask_is_the_ground_of_the_painting(client):
     assert ground == [3] * 16  # detail_inside, everywhere
 
 
-def test_a_broken_painting_opens_and_is_refused_by_the_server(region):
-    set_values(region, regions='{"version": 9}')
+@pytest.mark.parametrize(
+    "text", ['{"version": 9}', '{"version": 1, "shapes": [null]}', '{"version": 1, "shapes": [], "aspect": "x"}', "left"]
+)
+def test_what_the_painter_cannot_read_is_kept(region, text):
+    set_values(region, regions=text)
     painter = Painter(region)
-    assert region.evaluate(VALUE) == '{"version": 9}'  # looking does not change it
+    painter.press("Control+z")
+    assert region.evaluate(VALUE) == text  # looking does not change it
     painter.drag((0.2, 0.2), (0.8, 0.2))
+    assert len(painter.shapes) == 1
+    painter.page.get_by_role("button", name="Discard changes").click()
+    region.wait_for_function("!document.querySelector('.freescale-painter')")
+    assert region.evaluate(VALUE) == text
+
+
+def test_whatever_is_drawn_can_be_read_again(region):
+    """A straight lasso, one click of it, and drags far outside of the picture."""
+    painter = Painter(region)
+    painter.choose("Lasso")
+    painter.drag((0.2, 0.5), (0.8, 0.5))
+    painter.drag((0.5, 0.5))
+    assert painter.shapes == []
+    for _ in range(8):
+        painter.page.get_by_label("Zoom out").click()
+    painter.choose("Rectangle")
+    box = painter.page.locator("#stage").bounding_box()
+    region.mouse.move(box["x"] + 5, box["y"] + 5)
+    region.mouse.down()
+    region.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5, steps=4)
+    region.mouse.up()
+    painter.choose("Brush")
+    painter.drag((-1.2, -1.2), (2.2, 2.2))
+    assert len(parse_painting(region.evaluate(VALUE)).shapes) == 2
     painter.done()
-    assert len(json.loads(region.evaluate(VALUE))["shapes"]) == 1
 
 
 # ---------------------------------------------------------------- look and speed
