@@ -122,7 +122,7 @@ export function openPainter(document, session) {
     const shapes = withShape(history[now], shape);
     const appended = shapes.length === history[now].length + 1;
     remember(shapes);
-    if (appended) raster.colour(overlay, raster.commit(shape));
+    if (appended) raster.colour(overlay, raster.commit(shape, shapes.length));
     else show();
   }
 

@@ -2,6 +2,9 @@
 import { HIGHEST_DETAIL, pixel } from "./colours.js";
 import { UNITS, vertices } from "./painting.js";
 
+const KEPT_EVERY = 100; // shapes: how far undo paints at most
+const KEPT = 8;
+
 /** A map of α that shapes are painted on. */
 export class DetailRaster {
   /** `width` and `height` in px; `base` gives α before any shape at each of them. */
@@ -10,22 +13,31 @@ export class DetailRaster {
     this.base = base;
     this.alpha = Float32Array.from(base); // committed
     this.shown = Float32Array.from(base); // and with what is being drawn
+    this.kept = []; // {count, last, alpha}: the map after so many shapes
     const scratch = Object.assign(document.createElement("canvas"), { width, height });
     this.scratch = scratch.getContext("2d", { willReadFrequently: true });
   }
 
-  /** Start anew with these shapes. */
+  /** Start anew with these shapes. A shape is only ever appended, so that what lies before it is what lay there then. */
   paintAll(shapes) {
-    this.alpha.set(this.base);
-    for (const shape of shapes) this.#composite(this.alpha, this.alpha, shape, boxOf(shape, this));
+    const start = this.kept.findLast(({ count, last }) => shapes[count - 1] === last);
+    this.alpha.set(start?.alpha ?? this.base);
+    for (let i = start?.count ?? 0; i < shapes.length; i++) this.#add(shapes[i], i + 1);
     this.shown.set(this.alpha);
   }
 
-  /** Add one shape for good; the box that changed. */
-  commit(shape) {
+  /** Add one shape for good, the `count`-th; the box that changed. */
+  commit(shape, count) {
+    const box = this.#add(shape, count);
+    this.#copy(box);
+    return box;
+  }
+
+  #add(shape, count) {
     const box = boxOf(shape, this);
     this.#composite(this.alpha, this.alpha, shape, box);
-    this.#copy(box);
+    if (count % KEPT_EVERY === 0)
+      this.kept = [...this.kept.filter((kept) => kept.count < count), { count, last: shape, alpha: this.alpha.slice() }].slice(-KEPT);
     return box;
   }
 

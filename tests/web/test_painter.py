@@ -419,6 +419,27 @@ HOUR = """async base => {
 }"""
 
 
+def test_undo_far_back_is_what_was_there(client):
+    """The map is not painted from the start for every undo: what is kept along the way must be right."""
+    different = """async ([base, text]) => {
+        const { DetailRaster } = await import(base + '/painter/raster.js')
+        const { readPainting } = await import(base + '/painter/painting.js')
+        const shapes = readPainting(text).shapes.slice(0, 330)
+        const make = () => new DetailRaster(96, 64, new Float32Array(96 * 64).fill(0.5), { inside: 3, outside: 0.5 })
+        const raster = make()
+        shapes.forEach((shape, i) => raster.commit(shape, i + 1))
+        const branch = [...shapes.slice(0, 205), { kind: 'fill', detail: 1 }, ...shapes.slice(300)]
+        return [shapes.slice(0, 329), shapes.slice(0, 150), shapes, branch, shapes.slice(0, 301), []].filter(part => {
+            const fresh = make()
+            fresh.paintAll(part)
+            raster.paintAll(part)
+            return !fresh.shown.every((alpha, i) => alpha === raster.shown[i])
+        }).length
+    }"""
+    base = client.evaluate(EXTENSION)
+    assert client.evaluate(different, [base, client.evaluate(HOUR, base)]) == 0
+
+
 def test_an_hour_of_painting_is_small(client):
     text = client.evaluate(HOUR, client.evaluate(EXTENSION))
     assert len(parse_painting(text).shapes) == 1200
