@@ -395,7 +395,8 @@ def test_the_editor_and_the_node_draw_the_same_map(client, shapes, wide):
     width, height = (320, 200) if wide else (200, 320)
     shown, made = alpha_of(client, text, width, height), drawn(text, width, height)
     steepest = sum(np.abs(np.gradient(made)))  # α per px
-    assert (np.abs(shown - made) <= 0.35 + 1.5 * _around(steepest)).all()
+    beyond = np.abs(shown - made) > 0.35 + 1.5 * _around(steepest)
+    assert beyond.mean() < 0.005  # slivers thinner than a pixel, which one of them may drop
     assert np.abs(shown - made).mean() <= 0.02 + 0.5 * steepest.mean()
 
 
