@@ -69,19 +69,19 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
     """The sub-grids [a::S_h, b::S_w], each attending to itself (C's fast mode); those of one shape share a call."""
     q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=grid[0]) for x in (q, k, v))
     out = torch.empty_like(v)
-    groups: dict[tuple[int, int], list[tuple[Box, Box]]] = {}
-    everything = (slice(None),) * 3
+    groups: dict[tuple[int, int], list[Box]] = {}
     for a in range(min(strides[0], grid[0])):
         for b in range(min(strides[1], grid[1])):
             lattice = (slice(None), slice(a, None, strides[0]), slice(b, None, strides[1]))
-            groups.setdefault(tuple(q[lattice].shape[1:3]), []).append((lattice, everything))
+            groups.setdefault(tuple(q[lattice].shape[1:3]), []).append(lattice)
     for size, lattices in groups.items():
 
         def inside(part: list, size: tuple[int, int] = size) -> Tensor:
-            return attend(*(_stack(x, part, size) for x in (q, k, v)), size)
+            stacked = (torch.stack([x[lattice] for lattice in part], 1) for x in (q, k, v))
+            return attend(*(rearrange(x, "b n h w c -> (b n) (h w) c") for x in stacked), size)
 
         for part, result in _as_many_as_fit(lattices, inside, size):
-            for (lattice, _), x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(part), h=size[0])):
+            for lattice, x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(part), h=size[0])):
                 out[lattice] = x
     return rearrange(out, "b h w c -> b (h w) c")
 

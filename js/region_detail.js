@@ -1,15 +1,15 @@
 // FreeScale Region Detail in the editor: the `regions` widget shows the map over the picture and opens the painter.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { gradient, HIGHEST_DETAIL, position, TICKS } from "./painter/colours.js";
+import { legend } from "./painter/colours.js";
 import { readPainting, writePainting } from "./painter/painting.js";
-import { DetailRaster } from "./painter/raster.js";
+import { DetailRaster, gridOf } from "./painter/raster.js";
 import { loadTexts } from "./painter/texts.js";
 
 const NODE = "RegionDetailMask";
 const WIDGET = "FREESCALE_REGIONS"; // the widgetType that the node's schema names
 const PREVIEW_SIDE = 512; // px of the map on the node
-const NO_PICTURE = [1024, 1024];
+const NO_PICTURE_SIDE = 1024;
 const settings = { tool: "brush", detail: 3, size: 0.06, hardness: 0.5, opacity: 0.7 }; // of the painter, for every node
 
 const here = (file) => new URL(file, import.meta.url).href;
@@ -29,12 +29,7 @@ class Regions {
       <div><div class="scale"></div><div class="ticks"></div></div>
       <div class="buttons"><button type="button" class="paint"></button><button type="button" class="fetch"></button></div>`;
     this.canvas = this.element.querySelector("canvas");
-    this.element.querySelector(".scale").style.backgroundImage = gradient();
-    for (const alpha of TICKS) {
-      const tick = Object.assign(document.createElement("span"), { textContent: alpha });
-      tick.style.left = `${(100 * position(alpha)) / position(HIGHEST_DETAIL)}%`;
-      this.element.querySelector(".ticks").append(tick);
-    }
+    legend(...this.element.querySelectorAll(".scale, .ticks"));
     this.element.querySelector(".paint").addEventListener("click", () => this.open());
     this.element.querySelector(".fetch").addEventListener("click", () => this.fetchPicture());
     this.canvas.addEventListener("dblclick", () => this.open());
@@ -65,8 +60,7 @@ class Regions {
   get size() {
     const picture = this.backdrop ?? this.mask;
     if (picture) return [picture.naturalWidth, picture.naturalHeight];
-    const { aspect } = this.painting;
-    return NO_PICTURE.map((side, axis) => Math.max(1, Math.round(side * Math.min(1, axis ? 1 / aspect : aspect))));
+    return gridOf([this.painting.aspect, 1], NO_PICTURE_SIDE);
   }
 
   value(name) {
@@ -96,17 +90,15 @@ class Regions {
   }
 
   draw() {
-    const [width, height] = this.size;
-    const scale = PREVIEW_SIDE / Math.max(width, height);
-    const [w, h] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
-    Object.assign(this.canvas, { width: w, height: h });
+    const [width, height] = gridOf(this.size, PREVIEW_SIDE);
+    Object.assign(this.canvas, { width, height });
     const context = this.canvas.getContext("2d");
-    if (this.backdrop) context.drawImage(this.backdrop, 0, 0, w, h);
+    if (this.backdrop) context.drawImage(this.backdrop, 0, 0, width, height);
     const ground = this.ground();
-    const raster = new DetailRaster(w, h, ground.base(w, h), ground);
+    const raster = new DetailRaster(width, height, ground.base(width, height), ground);
     raster.paintAll(this.painting.shapes);
-    const overlay = Object.assign(document.createElement("canvas"), { width: w, height: h });
-    raster.colour(overlay.getContext("2d"), { left: 0, top: 0, width: w, height: h });
+    const overlay = Object.assign(document.createElement("canvas"), { width, height });
+    raster.colour(overlay.getContext("2d"));
     context.globalAlpha = settings.opacity;
     context.drawImage(overlay, 0, 0);
   }

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -120,42 +119,44 @@ def paint(painting: Painting, alpha: Tensor, mask: Tensor, inside: float, outsid
             alpha = (inside + outside - alpha).clamp(0, HIGHEST_DETAIL)
             mask = 1 - mask
             continue
-        for rows, columns, coverage in _coverage(shape, *alpha.shape[1:]):
-            below, under = alpha[:, rows, columns], mask[:, rows, columns]
-            below.lerp_(torch.tensor(outside if shape.detail is None else shape.detail).expand_as(below), coverage)
-            under.lerp_(torch.tensor(float(shape.detail is not None)).expand_as(under), coverage)
+        touched = _coverage(shape, *alpha.shape[1:])
+        if touched is None:
+            continue
+        rows, columns, coverage = touched
+        below, under = alpha[:, rows, columns], mask[:, rows, columns]
+        below.lerp_(torch.tensor(outside if shape.detail is None else shape.detail).expand_as(below), coverage)
+        under.lerp_(torch.tensor(float(shape.detail is not None)).expand_as(under), coverage)
     return alpha, mask
 
 
-def _coverage(shape: Stroke | Outline | Fill, height: int, width: int) -> Iterator[tuple[slice, slice, Tensor]]:
-    """(rows, columns, coverage 0 … 1 of them) where the shape touches the picture."""
+def _coverage(shape: Stroke | Outline | Fill, height: int, width: int) -> tuple[slice, slice, Tensor] | None:
+    """(rows, columns, coverage 0 … 1 of them) where the shape touches the picture, None where it is beyond."""
     left, upper, right, lower = _box(shape, height, width)
     rows, columns = slice(max(upper, 0), min(lower, height)), slice(max(left, 0), min(right, width))
     if rows.start >= rows.stop or columns.start >= columns.stop:
-        return
+        return None
     if shape.kind == "fill":
-        yield rows, columns, torch.ones(())
-        return
+        return rows, columns, torch.ones(())
     drawn = _draw(shape, height, width, (left, upper, right, lower))
     drawn = drawn.crop((columns.start - left, rows.start - upper, columns.stop - left, rows.stop - upper))
     values = torch.frombuffer(bytearray(drawn.tobytes()), dtype=torch.uint8).view(drawn.height, drawn.width)
-    yield rows, columns, values / 255
+    return rows, columns, values / 255
 
 
 def _draw(shape: Stroke | Outline, height: int, width: int, box: tuple[int, int, int, int]) -> Image.Image:
     """The shape in its box, antialiased, white on black."""
     left, upper, right, lower = box
-    finer = 4 if max(right - left, lower - upper) <= LARGEST_SIDE // 2 else 2  # Pillow draws without antialiasing
+    finer = max(2, min(8, 2 * LARGEST_SIDE // max(right - left, lower - upper)))  # Pillow draws without antialiasing
     image = Image.new("L", ((right - left) * finer, (lower - upper) * finer))
     draw = ImageDraw.Draw(image)
-    # Pillow counts from pixels' centres; of discs and boxes it draws the outermost pixels whole: half a pixel less.
-    points = [((x - left) * finer - 0.5, (y - upper) * finer - 0.5) for x, y in _vertices(shape, height, width)]
+    # Pillow counts from pixels' centres and cuts fractions off: half a pixel less, and half a pixel to round, are none.
+    # It draws the outermost pixels whole: strokes and boxes get half a pixel less all around.
+    points = [((x - left) * finer, (y - upper) * finer) for x, y in _vertices(shape, height, width)]
     if shape.kind == "stroke":
         solid, blur = _brush(shape, height, width)
-        radii = [finer * solid * pressure for pressure in _pressures(shape)]
+        radii = [max(0.0, finer * solid * pressure - 0.5) for pressure in _pressures(shape)]
         for (x, y), radius in zip(points, radii, strict=True):
-            disc = max(0.0, radius - 0.5)
-            draw.ellipse((x - disc, y - disc, x + disc, y + disc), fill=255)
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
         for start, end, *ends in zip(points, points[1:], radii, radii[1:], strict=False):
             draw.polygon(_quad(start, end, *ends), fill=255)
         return image.reduce(finer).filter(ImageFilter.GaussianBlur(blur))

@@ -30,6 +30,7 @@ args.use_pytorch_cross_attention = True
 folder_paths.set_temp_directory(tempfile.mkdtemp(prefix="freescale-"))  # the host that all tests share stays as it was unpacked
 _load("freescale", ROOT / "__init__.py", package=True)
 dev = _load("dev", ROOT / "dev.py")
+_load("editor", ROOT / "tests" / "editor.py")
 _load("families", ROOT / "tests" / "families.py")
 _load("oracle", ROOT / "tests" / "oracle.py")
 

@@ -1,7 +1,7 @@
 // The colours of α: clear at the usual 2, warm above, cold below; nodes/region_detail_mask.py tints its IMAGE alike.
 
 export const HIGHEST_DETAIL = 20;
-export const TICKS = [0, 0.5, 1, 2, 3, 5, 20];
+const TICKS = [0, 0.5, 1, 2, 3, 5, 20];
 const USUAL = 2;
 const HIGHEST_OPACITY = 0.85; // the picture is to be seen below
 // RGB beside the usual and at the far end
@@ -26,8 +26,18 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, i) => {
 /** The pixel of an α. */
 export const pixel = (alpha) => TABLE[(255 * alpha) / (alpha + USUAL) + 0.5 | 0];
 
+/** Show the scale's ramp in one element and its numbers in another. */
+export function legend(ramp, ticks) {
+  ramp.style.backgroundImage = gradient();
+  for (const alpha of TICKS) {
+    const tick = Object.assign(ticks.ownerDocument.createElement("span"), { textContent: alpha });
+    tick.style.left = `${(100 * position(alpha)) / position(HIGHEST_DETAIL)}%`;
+    ticks.append(tick);
+  }
+}
+
 /** CSS gradient of the scale, up to the highest α. */
-export function gradient() {
+function gradient() {
   const stops = Array.from({ length: 21 }, (_, i) => {
     const [red, green, blue, opacity] = new Uint8ClampedArray(TABLE.buffer, 4 * Math.round((i / 20) * 255 * position(HIGHEST_DETAIL)), 4);
     return `rgb(${red} ${green} ${blue} / ${opacity / 255})`;

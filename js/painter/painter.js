@@ -1,7 +1,7 @@
 // The full-screen painter, in a frame of its own: no key, style or pointer of it reaches ComfyUI's editor, nor the reverse.
-import { alphaAt, gradient, HIGHEST_DETAIL, position, TICKS } from "./colours.js";
+import { alphaAt, HIGHEST_DETAIL, legend, position } from "./colours.js";
 import { toShape, UNITS, withShape } from "./painting.js";
-import { boxOf, DetailRaster } from "./raster.js";
+import { boxOf, DetailRaster, gridOf } from "./raster.js";
 
 const MAP_SIDE = 1024; // px of the map's longer side: as fine as the latent of an 8K picture
 const BRUSHES = ["brush", "eraser"];
@@ -18,8 +18,7 @@ export function openPainter(document, session) {
   const [width, height] = session.size;
   const aspect = width / height;
   const last = session.settings;
-  const scale = Math.min(1, MAP_SIDE / Math.max(width, height));
-  const map = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
+  const map = gridOf(session.size, Math.min(MAP_SIDE, Math.max(width, height)));
   const raster = new DetailRaster(...map, session.base(...map), session);
   const overlay = Object.assign($("overlay"), { width: map[0], height: map[1] }).getContext("2d");
   const stage = $("stage");
@@ -44,14 +43,7 @@ export function openPainter(document, session) {
     if (key || title) element.title = key ? `${words} (${key})` : words;
   }
   document.documentElement.lang = session.language;
-  $("ramp").style.backgroundImage = gradient();
-  $("ticks").replaceChildren(
-    ...TICKS.map((alpha) => {
-      const tick = Object.assign(document.createElement("span"), { textContent: alpha });
-      tick.style.left = `${(100 * position(alpha)) / position(HIGHEST_DETAIL)}%`;
-      return tick;
-    }),
-  );
+  legend($("ramp"), $("ticks"));
 
   const sliders = {
     detail: { read: () => alphaAt($("detail").valueAsNumber), show: String, place: position },
@@ -91,7 +83,7 @@ export function openPainter(document, session) {
 
   function show() {
     raster.paintAll(history[now]);
-    raster.colour(overlay, { left: 0, top: 0, width: map[0], height: map[1] });
+    raster.colour(overlay);
     showHistory();
   }
 
@@ -152,10 +144,7 @@ export function openPainter(document, session) {
     // Of a stroke only the surroundings of its new points change; other shapes change as a whole.
     const changed = draft.kind === "stroke" ? { ...draft, drawn: draft.drawn.slice(Math.max(0, fresh - 1)) } : draft;
     const box = draft.drawn.length > 1 || draft.kind === "stroke" ? boxOf(changed, raster) : { left: 0, top: 0, width: 0, height: 0 };
-    if (draft.kind !== "stroke" && drawnBox) {
-      raster.discard(drawnBox);
-      raster.colour(overlay, drawnBox);
-    }
+    if (draft.kind !== "stroke") wipe();
     if (box.width && box.height) raster.draft(draft, box);
     raster.colour(overlay, box);
     drawnBox = draft.kind === "stroke" && drawnBox ? union(drawnBox, box) : box;
@@ -172,11 +161,15 @@ export function openPainter(document, session) {
   }
 
   function abandon() {
-    if (draft && drawnBox) {
-      raster.discard(drawnBox);
-      raster.colour(overlay, drawnBox);
-    }
+    if (draft) wipe();
     draft = drawnBox = null;
+  }
+
+  /** Take what is being drawn off the map. */
+  function wipe() {
+    if (!drawnBox) return;
+    raster.discard(drawnBox);
+    raster.colour(overlay, drawnBox);
   }
 
   // ---------------------------------------------------------------- view

@@ -52,8 +52,8 @@ export class DetailRaster {
     this.#copy(box);
   }
 
-  /** Put a part of the map on a canvas of its size, in colours. */
-  colour(context, { left, top, width, height }) {
+  /** Put the map, or a box of it, on a canvas of its size, in colours. */
+  colour(context, { left, top, width, height } = { left: 0, top: 0, width: this.width, height: this.height }) {
     if (!width || !height) return;
     const image = context.createImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
@@ -96,6 +96,11 @@ export class DetailRaster {
     context.restore();
     return context.getImageData(left, top, width, height).data;
   }
+}
+
+/** [width, height] of a grid of the same aspect whose longer side is given. */
+export function gridOf(size, longer) {
+  return size.map((side) => Math.max(1, Math.round((side / Math.max(...size)) * longer)));
 }
 
 /** {left, top, width, height} px that a shape, or a part of one, touches. */

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from editor import saved
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -97,18 +98,13 @@ class Comfy:
         time.sleep(1)
 
     @staticmethod
-    def graph(name: str) -> dict:
-        """A file of workflows/, as the editor saved it."""
-        return json.loads((dev.ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
-
-    @staticmethod
     def find(prompt: dict, kind: str, number: int = 0) -> str:
         """The id of a node of a kind."""
         return [key for key, node in prompt.items() if node["class_type"] == kind][number]
 
     def workflow(self, name: str, **changes) -> dict:
         """A file of workflows/ as a prompt, for the demo model, with changed widget values (all nodes that have them)."""
-        prompt = dev.to_prompt(self.graph(name), self.object_info)
+        prompt = dev.to_prompt(saved(name), self.object_info)
         _use_demo_model(prompt)
         for node in prompt.values():
             node["inputs"].update({key: value for key, value in changes.items() if key in node["inputs"]})

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from editor import NAMES, saved
 from safetensors.torch import load_file
 
 import dev
 
-NAMES = sorted(path.stem for path in (dev.ROOT / "workflows").glob("*.json"))
 ARRANGED = ("Note", "MarkdownNote")  # nodes that only the editor has
 TITLE_HEIGHT = 30  # px above a node's position
 
@@ -48,7 +48,7 @@ def test_every_example_is_run():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_opens(comfy, name):
-    graph, known = comfy.graph(name), comfy.object_info
+    graph, known = saved(name), comfy.object_info
     nodes = {node["id"]: node for node in graph["nodes"] if node["type"] not in ARRANGED}
     assert graph["version"] == 0.4 and len(nodes) < len(graph["nodes"]), "no note tells what to change"
     for node in nodes.values():
@@ -66,8 +66,8 @@ def test_opens(comfy, name):
         output, entry = nodes[origin]["outputs"][slot], nodes[target]["inputs"][place]
         assert output["type"] == entry["type"] == kind
         assert number in output["links"] and number == entry["link"]
-    saved = [node["id"] for node in nodes.values() if node["type"] == "SaveImage"]
-    assert saved and all(value.startswith("freescale/") for i in saved for value in nodes[i]["widgets_values"])
+    savers = [node for node in nodes.values() if node["type"] == "SaveImage"]
+    assert savers and all(value.startswith("freescale/") for node in savers for value in node["widgets_values"])
     for loader in (node for node in nodes.values() if node["type"] == "CheckpointLoaderSimple"):
         [model] = loader["properties"]["models"]
         assert model["name"] == loader["widgets_values"][0] == model["url"].rsplit("/", 1)[1]
@@ -76,12 +76,12 @@ def test_opens(comfy, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_overlaps(comfy, name):
-    places = [(*node["pos"], *node["size"]) for node in comfy.graph(name)["nodes"]]
+    places = [(*node["pos"], *node["size"]) for node in saved(name)["nodes"]]
     boxes = [(x, y - TITLE_HEIGHT, x + width, y + height) for x, y, width, height in places]
     for number, a in enumerate(boxes):
         for b in boxes[:number]:
             assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3], (a, b)
-    groups = [g["bounding"] for g in comfy.graph(name)["groups"]]
+    groups = [g["bounding"] for g in saved(name)["groups"]]
     for a in boxes:
         inside = [g[0] <= a[0] and g[1] <= a[1] and a[2] <= g[0] + g[2] and a[3] <= g[1] + g[3] for g in groups]
         outside = [a[0] >= g[0] + g[2] or g[0] >= a[2] or a[1] >= g[1] + g[3] or g[1] >= a[3] for g in groups]

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from editor import READY
 from PIL import Image
 
 import dev
@@ -25,7 +26,6 @@ NODES_2 = "Comfy.VueNodes.Enabled"  # the setting that chooses the renderer; old
 RENDERERS = ["classic canvas"]
 if any(NODES_2.encode() in script.read_bytes() for script in CLIENT.glob("assets/*.js")):
     RENDERERS.append("Nodes 2.0")
-READY = "window.app && window.app.graph && window.app.extensionManager"
 
 
 @pytest.fixture(scope="session")

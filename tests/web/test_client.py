@@ -1,12 +1,9 @@
 """The workflows in ComfyUI's own web client: they open whole, survive a save, send the right prompt, and run."""
 
-import json
-
 import pytest
+from editor import NAMES, saved, show
 
 import dev
-
-NAMES = sorted(path.stem for path in (dev.ROOT / "workflows").glob("*.json"))
 
 UNKNOWN_NODES = """() => app.graph._nodes.filter(
     n => n.has_errors || !LiteGraph.registered_node_types[n.type]).map(n => n.type)"""
@@ -57,17 +54,6 @@ FIT_VIEW = """() => {
     view.offset[1] = 130 / view.scale - top
     app.canvas.setDirty(true, true)
 }"""
-
-
-def saved(name: str) -> dict:
-    """A file of workflows/."""
-    return json.loads((dev.ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
-
-
-def show(client, graph: dict) -> None:
-    """Open a graph in the client."""
-    client.evaluate("graph => app.loadGraphData(graph)", graph)
-    client.wait_for_function("count => app.graph._nodes.length === count", arg=len(graph["nodes"]))
 
 
 @pytest.fixture(scope="module", params=NAMES)
