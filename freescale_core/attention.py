@@ -6,10 +6,10 @@ the samples outermost, so that a host which splits a batch into its samples stil
 """
 
 from collections.abc import Callable, Iterator
+from math import exp
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -19,7 +19,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # in the words of MPS, CPU and newer devices
 
-TOKENS_PER_CALL = 16_384  # of a sample; smaller windows are stacked up to this many: fewer, fuller calls, and no more memory
+PARTS = 4  # of a picture; one is in work at a time, as a stack of windows or a band of the blur, beside q, k, v and the results
 
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np.ndarray, attend: Attend) -> Tensor:
@@ -36,7 +36,7 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
         return attend(*(_stack(x, part, plan.size) for x in (q, k, v)), plan.size)
 
     windows = [_on_grid(view, plan) for view in views.tolist()]
-    for part, out in _as_many_as_fit(windows, inside, plan.size):
+    for part, out in _as_many_as_fit(windows, inside, plan.size, plan.grid):
         out = rearrange(out, "(b n) (h w) c -> n b h w c", n=len(part), h=plan.size[0])
         for (place, within), x in zip(part, out):
             total[place] += x[within]
@@ -80,15 +80,15 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
             stacked = (torch.stack([x[lattice] for lattice in part], 1) for x in (q, k, v))
             return attend(*(rearrange(x, "b n h w c -> (b n) (h w) c") for x in stacked), size)
 
-        for part, result in _as_many_as_fit(lattices, inside, size):
+        for part, result in _as_many_as_fit(lattices, inside, size, grid):
             for lattice, x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(part), h=size[0])):
                 out[lattice] = x
     return rearrange(out, "b h w c -> b (h w) c")
 
 
-def _as_many_as_fit(items: list, compute: Callable[[list], Tensor], size: tuple[int, int]) -> Iterator[tuple[list, Tensor]]:
+def _as_many_as_fit(items: list, compute: Callable[[list], Tensor], size: tuple[int, int], grid: tuple[int, int]) -> Iterator:
     """(part, compute(part)) for all items of a `size` in tokens; where memory runs out half as many at once, down to one by one."""
-    start, at_once = 0, max(1, TOKENS_PER_CALL // (size[0] * size[1]))
+    start, at_once = 0, max(1, int(grid[0] * grid[1] / (PARTS * size[0] * size[1])))
     while start < len(items):
         part, out = items[start : start + at_once], None
         try:
@@ -134,25 +134,26 @@ def fold_feature_blur(plain: Tensor, fused: Tensor, factor: int) -> Tensor:
 
     The blur T over features acts on to_out's output; to_out is affine, so y0 + T(y1 − y0) is exact and its bias cancels.
     """
-    return plain + blur_features(fused - plain, factor)
+    return plain + (fused - plain) @ _gaussian(plain.shape[-1], factor, plain)
 
 
 def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
-    """Gaussian blur of tokens [B, h·w, C] over the grid, σ = 1, size 2·factor − 1, zeros beyond the edges (Eq. 7)."""
-    h, w = grid
-    x = _blur(rearrange(x, "b (h w) c -> b 1 h (w c)", h=h), factor)
-    x = _blur(rearrange(x, "b 1 h (w c) -> (b h) 1 w c", w=w), factor)
-    return rearrange(x, "(b h) 1 w c -> b (h w) c", h=h)
+    """Gaussian blur of tokens [B, h·w, C] over the grid, σ = 1, size 2·factor − 1, zeros beyond the edges (Eq. 7).
+
+    It overwrites `x`: bands of columns, then of rows, do not need each other and take little memory.
+    """
+    vertical, horizontal = (_gaussian(length, factor, x) for length in grid)
+    picture = rearrange(x, "b (h w) c -> b h w c", h=grid[0])
+    for columns in picture.chunk(PARTS, dim=2):
+        columns.copy_(torch.einsum("i h, b h w c -> b i w c", vertical, columns))
+    for rows in picture.chunk(PARTS, dim=1):
+        rows.copy_(horizontal @ rows)
+    return x
 
 
-def blur_features(x: Tensor, factor: int) -> Tensor:
-    """The same blur of tokens [B, n, C] along the feature axis."""
-    return rearrange(_blur(rearrange(x, "b n c -> (b n) 1 c 1"), factor), "(b n) 1 c 1 -> b n c", n=x.shape[1])
-
-
-def _blur(x: Tensor, factor: int) -> Tensor:
-    """One axis of the separable Gaussian: x [N, 1, length, M], along `length`."""
-    offsets = torch.arange(1 - factor, factor, device=x.device, dtype=torch.float32)
-    kernel = torch.exp(-(offsets**2) / 2)
-    kernel = (kernel / kernel.sum()).to(x.dtype)
-    return F.conv2d(x, rearrange(kernel, "k -> 1 1 k 1"), padding=(factor - 1, 0))
+def _gaussian(length: int, factor: int, like: Tensor) -> Tensor:
+    """One axis of the blur as a band matrix [length, length]: much faster than a convolution of one channel."""
+    places = torch.arange(length, device=like.device, dtype=torch.float32)
+    offsets = places[:, None] - places
+    kernel = torch.exp(-(offsets**2) / 2).masked_fill(offsets.abs() >= factor, 0)
+    return (kernel / sum(exp(-(offset**2) / 2) for offset in range(1 - factor, factor))).to(like.dtype)

@@ -42,11 +42,12 @@ def variants(x, weights, heads, grid, scale):
 
     def ours(blur, strides=None):
         q, k, v = (x @ weights[name].T for name in ("to_q", "to_k", "to_v"))
-        overall, fused = attention.scale_fusion(
-            q, k, v, plan, views, scale, lambda q, k, v, grid: oracle.attention(q, k, v, heads), strides
-        )
-        out = lambda y: y @ weights["to_out"].T + weights["to_out_bias"]  # noqa: E731
-        return out(fused) if blur == "hw" else attention.fold_feature_blur(out(overall), out(fused), scale)
+        attend = lambda q, k, v, grid: oracle.attention(q, k, v, heads)  # noqa: E731
+        overall, fused = attention.scale_fusion(q, k, v, plan, views, scale, attend, strides)
+        result = fused if blur == "hw" else torch.cat([overall, fused])
+        del q, overall, fused  # as in the host
+        result = oracle.out(result, weights)
+        return result if blur == "hw" else attention.fold_feature_blur(*result.chunk(2), scale)
 
     def authors(blur, strides=None):
         return oracle.scale_fusion_layer(x, weights, heads, grid, plan.jitter, views, scale, blur, strides)

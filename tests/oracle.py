@@ -16,7 +16,12 @@ def attention(q, k, v, heads):
 def self_attention(x, weights, heads):
     """Projections, attention and output projection of one layer's tokens [B, n, C]."""
     q, k, v = (x @ weights[name].T for name in ("to_q", "to_k", "to_v"))
-    return attention(q, k, v, heads) @ weights["to_out"].T + weights["to_out_bias"]
+    return out(attention(q, k, v, heads), weights)
+
+
+def out(x, weights):
+    """The output projection."""
+    return F.linear(x, weights["to_out"], weights["to_out_bias"])
 
 
 def scale_fusion_layer(x, weights, heads, grid, jitter, views, factor, blur="hwd", strides=None):
@@ -27,8 +32,8 @@ def scale_fusion_layer(x, weights, heads, grid, jitter, views, factor, blur="hwd
     total, count = torch.zeros_like(padded), torch.zeros_like(padded)
     for t, b, left, r in views.tolist():
         window = rearrange(padded[:, :, t:b, left:r], "b c h w -> b (h w) c")
-        out = self_attention(window, weights, heads)
-        total[:, :, t:b, left:r] += rearrange(out, "b (h w) c -> b c h w", h=b - t)
+        result = self_attention(window, weights, heads)
+        total[:, :, t:b, left:r] += rearrange(result, "b (h w) c -> b c h w", h=b - t)
         count[:, :, t:b, left:r] += 1
     local = (total / count)[:, :, jitter[0] : jitter[0] + h, jitter[1] : jitter[1] + w]
     if strides is None:
@@ -38,8 +43,8 @@ def scale_fusion_layer(x, weights, heads, grid, jitter, views, factor, blur="hwd
         for a in range(strides[0]):
             for b in range(strides[1]):
                 part = image[:, :, a :: strides[0], b :: strides[1]]
-                out = self_attention(rearrange(part, "b c h w -> b (h w) c"), weights, heads)
-                overall[:, :, a :: strides[0], b :: strides[1]] = rearrange(out, "b (h w) c -> b c h w", h=part.shape[2])
+                result = self_attention(rearrange(part, "b c h w -> b (h w) c"), weights, heads)
+                overall[:, :, a :: strides[0], b :: strides[1]] = rearrange(result, "b (h w) c -> b c h w", h=part.shape[2])
     fused = dense_blur(local, size, blur) + overall - dense_blur(overall, size, blur)
     return rearrange(fused, "b c h w -> b (h w) c")
 
