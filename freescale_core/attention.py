@@ -65,6 +65,13 @@ def _stack(x: Tensor, windows: list[tuple[Box, Box]], size: tuple[int, int]) -> 
     return rearrange(stacked, "b n h w c -> (b n) (h w) c")
 
 
+def global_attention(
+    q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], attend: Attend, strides: tuple[int, int] | None = None
+) -> Tensor:
+    """Attention over all tokens, or over strided sub-grids of them."""
+    return attend(q, k, v, grid) if strides is None else strided_attention(q, k, v, grid, strides, attend)
+
+
 def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], strides: tuple[int, int], attend: Attend) -> Tensor:
     """The sub-grids [a::S_h, b::S_w], each attending to itself (C's fast mode); those of one shape share a call."""
     q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=grid[0]) for x in (q, k, v))
@@ -125,7 +132,7 @@ def scale_fusion(
     in on the attention ends up with the whole picture.
     """
     local = local_attention(q, k, v, plan, views, attend)
-    overall = attend(q, k, v, plan.grid) if strides is None else strided_attention(q, k, v, plan.grid, strides, attend)
+    overall = global_attention(q, k, v, plan.grid, attend, strides)
     return overall, blur_tokens(local.sub_(overall), plan.grid, factor).add_(overall)
 
 

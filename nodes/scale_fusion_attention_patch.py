@@ -8,6 +8,13 @@ from .host.errors import bad_input, parsed, validity, within_limits
 from .host.model import require_unet
 
 NAME = "FreeScale Scale Fusion"
+CUSTOM = "custom"
+PRESETS = {  # name → (global_attention, whether the windows act only where they show most)
+    "Exact": ("full", False),
+    "Balanced": ("mixed", False),
+    "Fast": ("strided", False),
+    "Draft": ("strided", True),
+}
 
 
 class ScaleFusionAttentionPatch(io.ComfyNode):
@@ -25,7 +32,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
             ),
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after."),
-                io.Combo.Input("global_attention", options=["full", "strided"], default="full", tooltip="full: exact. strided: the layout is computed on interleaved sub-grids, much faster from 4K up, slightly different."),
+                io.Combo.Input("global_attention", options=["full", "strided", "mixed"], default="full", tooltip="full: exact. strided: the layout is computed on interleaved sub-grids, much faster from 4K up, slightly different. mixed: strided only in the finest layers, which cost the most."),
                 io.Combo.Input("blur_axes", options=["hw", "hwd"], default="hw", tooltip="How layout and detail are separated. hw: over the picture, as the paper says. hwd: over the features too, as the authors' current code does."),
                 io.Boolean.Input("jitter", default=True, tooltip="Move the windows a little at every step, so that no seam can build up."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Seed of the jitter. The same seed gives the same picture, bit for bit."),
@@ -33,6 +40,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
                 io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it begins to act: 0 = from the start."),
                 io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops acting: 1 = at the end."),
                 io.String.Input("blocks", default="all", tooltip="Which U-Net blocks take part: all, or a list such as down, middle, up, input.4-8, output.0-2."),
+                io.Combo.Input("preset", options=[CUSTOM, *PRESETS], default=CUSTOM, optional=True, tooltip="From exact to fast: Exact, Balanced (layout strided in the finest layers), Fast (everywhere), Draft (and windows only late and in the up blocks), each instead of global_attention. custom: as global_attention says."),
             ],
             outputs=[io.Model.Output(display_name="MODEL", tooltip="The model with Scale Fusion; wire it to the cascade or to any sampler.")],
         )  # fmt: skip
@@ -45,7 +53,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
     @classmethod
     @within_limits
     def execute(
-        cls, model, global_attention, blur_axes, jitter, seed, native_size, start_percent, end_percent, blocks
+        cls, model, global_attention, blur_axes, jitter, seed, native_size, start_percent, end_percent, blocks, preset=CUSTOM
     ) -> io.NodeOutput:
         require_unet(model, NAME)
         if start_percent > end_percent:
@@ -55,8 +63,10 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
                 start_percent,
                 f"it is after end_percent = {end_percent}, so nothing would happen. Make it smaller",
             )
+        global_attention, draft = PRESETS.get(preset, (global_attention, False))
         settings = ScaleFusion(
-            strided=global_attention == "strided",
+            global_attention=global_attention,
+            draft=draft,
             blur_features=blur_axes == "hwd",
             jitter=jitter,
             seed=seed,

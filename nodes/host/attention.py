@@ -12,13 +12,14 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import torch
 from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...freescale_core.attention import fold_feature_blur, is_out_of_memory, scale_fusion
+from ...freescale_core.attention import fold_feature_blur, global_attention, is_out_of_memory, scale_fusion
 from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
 from ...freescale_core.grammar import Selection
 from .errors import bad_input
@@ -26,6 +27,9 @@ from .model import attention_layers, latent_enlargement, percent_range, remember
 
 KEY = "freescale_scale_fusion"
 # The options carry another pack's override of the attention, which the oldest hosts do not have.
+FINE = 4  # latent cells per token, at most, of the layers that "mixed" strides: of SDXL the 10 at half the latent's size
+# Draft's windows: measured on the demo model, the down and middle blocks and the first steps change the picture least.
+DRAFT_SECTION, DRAFT_START_PERCENT = "output", 0.55
 _TAKES_OPTIONS = "kwargs" in inspect.signature(attention.optimized_attention).parameters
 
 
@@ -33,7 +37,8 @@ _TAKES_OPTIONS = "kwargs" in inspect.signature(attention.optimized_attention).pa
 class ScaleFusion:
     """The settings of one ScaleFusionAttentionPatch."""
 
-    strided: bool
+    global_attention: str  # full, strided, or mixed: strided in the layers that cost the most
+    draft: bool  # windows only where they show most
     blur_features: bool
     jitter: bool
     seed: int
@@ -64,7 +69,8 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
         highest, lowest = percent_range(base, settings.start_percent, settings.end_percent)
         if size and lowest <= sigma <= highest:
             draw = (settings.seed, sigma, *x.shape[-2:])
-            options = _fused_options(options, layers, partial(_fuse, settings, size, draw, warn), size)
+            late = sigma <= base.model_sampling.percent_to_sigma(DRAFT_START_PERCENT)
+            options = _fused_options(options, layers, partial(_fuse, settings, size, draw, late, warn), size)
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
@@ -129,15 +135,30 @@ def _attend(q, k, v, extra: dict, halves: bool):
     return out
 
 
-def _fuse(settings: ScaleFusion, size: Enlargement, draw: tuple, warn: Callable, layer: tuple, attend: Callable, q, k, v, extra):
+def _fuse(
+    settings: ScaleFusion,
+    size: Enlargement,
+    draw: tuple,
+    late: bool,
+    warn: Callable,
+    layer: tuple,
+    attend: Callable,
+    q,
+    k,
+    v,
+    extra,
+):
     """Scale Fusion of one layer's projected tokens; with the feature blur, [global, fused] stacked on the batch."""
     grid = tuple(extra["activations_shape"][-2:])
     if not q.shape[1] == k.shape[1] == grid[0] * grid[1]:
         warn(layer)
         return attend(q, k, v, grid)
+    fine = prod(grid) * FINE >= prod(draw[-2:])
+    strides = size.strides if settings.global_attention == "strided" or (settings.global_attention == "mixed" and fine) else None
+    if settings.draft and not (late and layer[0] == DRAFT_SECTION):
+        return global_attention(q, k, v, grid, attend, strides)
     plan = window_plan(*grid, size.ratio)
     views = jittered_views(plan, _key(*draw, *layer)) if settings.jitter else fixed_views(plan)
-    strides = size.strides if settings.strided else None
     overall, fused = scale_fusion(q, k, v, plan, views, size.factor, attend, strides)
     return torch.cat([overall, fused]) if settings.blur_features else fused
 

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from collections import Counter
 
 import comfy.model_management
 import comfy.samplers
@@ -41,6 +42,8 @@ PATCHES = {
     "hw": fusion,
     "hwd": hwd,
     "strided": lambda m: fusion(m, global_attention="strided"),
+    "Balanced": lambda m: fusion(m, preset="Balanced"),
+    "Draft": lambda m: fusion(m, preset="Draft", blur_axes="hwd"),
     "dilation": dilation,
     "up blocks": lambda m: dilation(m, preset="FreeScale + up blocks"),
     "ScaleCrafter": lambda m: dilation(m, preset="ScaleCrafter", factor=2.5),
@@ -98,6 +101,39 @@ def test_percent_range_limits_scale_fusion(model, run):
     run(fusion(observed, start_percent=0.4, end_percent=0.6), LARGE, sigmas=sigmas)
     windows = {sigma for sigma, tokens in counts if tokens == 16}  # 4 × 4 windows on the middle's 8 × 8 grid
     assert windows == {float(sigmas[1])} and {sigma for sigma, _ in counts} == set(sigmas[:3].tolist())
+
+
+def test_presets_from_exact_to_fast(model, run):
+    """Exact and Fast are the plain settings; Balanced strides the fine layers alone, whatever global_attention says."""
+    fine, coarse = "input.4-5, output.3-5", "input.7-8, middle, output.0-2"
+    composed = fusion(fusion(model, global_attention="strided", blocks=fine), blocks=coarse)
+    for preset, same in (
+        ("Exact", fusion(model)),
+        ("Balanced", composed),
+        ("Fast", fusion(model, global_attention="strided")),
+    ):
+        assert torch.equal(run(fusion(model, global_attention="strided", preset=preset), LARGE), run(same, LARGE)), preset
+
+
+@pytest.mark.parametrize("axes", ["hw", "hwd"])
+def test_draft_has_windows_late_and_in_the_up_blocks_only(model, run, axes):
+    sampling = model.get_model_object("model_sampling")
+    sigmas = torch.tensor([float(sampling.percent_to_sigma(p)) for p in (0.2, 0.54, 0.56, 0.8)] + [0.0])
+    windows = []
+
+    def counter(q, k, v, extra):
+        windows.append((float(extra["sigmas"][0]), *extra["block"]))
+        return comfy.ldm.modules.attention.optimized_attention(q, k, v, extra["n_heads"])
+
+    observed = model.clone()
+    for block in (("input", 4), ("middle", 0), ("output", 1)):
+        observed.set_model_attn1_replace(counter, *block)
+    run(fusion(observed, preset="Draft", blur_axes=axes), LARGE, sigmas=sigmas)
+    calls = Counter(windows)
+    lattices, both = calls[(float(sigmas[0]), "input", 4)], calls[(float(sigmas[3]), "output", 1)]
+    assert lattices == 4 and both == 4 + 9  # one call each: a quarter of the picture at a time
+    for (sigma, section, _), number in calls.items():
+        assert number == (both if section == "output" and sigma < float(sampling.percent_to_sigma(0.55)) else lattices)
 
 
 # ---------------------------------------------------------------- what they compute
