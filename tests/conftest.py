@@ -25,14 +25,16 @@ import folder_paths  # noqa: E402
 import utils.extra_config  # noqa: E402, F401  as main.py does: later the host's comfy/utils.py would take the name
 from comfy.cli_args import args  # noqa: E402
 
-args.cpu = True
-args.use_pytorch_cross_attention = True
+args.cpu = "FREESCALE_GPU" not in os.environ  # which the bench sets
+setattr(args, os.environ.get("FREESCALE_ATTENTION", "use_pytorch_cross_attention"), True)
 folder_paths.set_temp_directory(tempfile.mkdtemp(prefix="freescale-"))  # the host that all tests share stays as it was unpacked
 _load("freescale", ROOT / "__init__.py", package=True)
 dev = _load("dev", ROOT / "dev.py")
 _load("editor", ROOT / "tests" / "editor.py")
 _load("families", ROOT / "tests" / "families.py")
 _load("oracle", ROOT / "tests" / "oracle.py")
+for _name in ("measure", "layer", "unet"):
+    _load(_name, ROOT / "tests" / "bench" / f"{_name}.py")
 
 
 @pytest.fixture(scope="session")

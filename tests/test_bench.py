@@ -1,0 +1,57 @@
+"""The bench's own code at tiny sizes: it runs, and what it compares draws the same."""
+
+from argparse import Namespace
+
+import families
+import layer
+import measure
+import pytest
+import torch
+import unet
+from freescale.freescale_core.geometry import enlargement
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+
+
+@pytest.fixture(autouse=True)
+def inference_mode():
+    with torch.inference_mode():
+        yield
+
+
+def test_flop_of_attention_are_those_of_its_products():
+    """Four projections of n × C × C, and two products of n × n × C; a multiplication and an addition each."""
+    n, width = 16 * 16, 128
+    plain = layer.case(width, 8, 2, META, torch.float32)["plain attention"]
+    assert measure.flop(plain) == 2 * (4 * n * width**2 + 2 * n * n * width)
+
+
+def test_a_layer_is_measured_and_told():
+    args = Namespace(width=64, native=4, scale=2, repeats=2, device=CPU, dtype=torch.float32, rates={"flop_per_second": 1e12})
+    [(_, results)] = layer.run(args).items()
+    assert len(results) == 7
+    for result in results.values():
+        assert len(result["seconds"]) == 2 and result["peak_bytes"] > 0 and result["flop"] > 0
+    curves = layer.run_growth(Namespace(**{**vars(args), "scales": [2, 3]}))
+    assert all(len(curve["seconds"]) == 2 for curve in curves.values())
+
+
+@pytest.mark.parametrize("blur", ["hw", "hwd"])
+def test_the_authors_u_net_and_ours_draw_the_same(blur):
+    model = families.build(families.FAMILIES["SDXL"])
+    call = lambda patched: unet.call(patched, 256, 1, CPU, torch.float32)()  # noqa: E731
+    plain, authors = call(model), call(unet.authors(model, enlargement(256, 256, families.NATIVE), blur))
+    torch.testing.assert_close(
+        authors, call(families.with_scale_fusion(model, jitter=False, blur_axes=blur)), atol=1e-4, rtol=1e-4
+    )
+    assert not torch.allclose(authors, plain, atol=1e-3)
+    assert torch.equal(call(model), plain)  # nothing stays behind
+
+
+def test_the_count_of_memory_equals_that_of_a_real_call():
+    model, empty = (families.build(families.FAMILIES["SDXL"]) for _ in range(2))
+    empty.model.diffusion_model.to("meta")
+    for settings in ({}, {"blur_axes": "hwd"}):
+        patched, counted = (families.with_scale_fusion(m, **settings) for m in (model, empty))
+        taken = measure.peak(unet.call(patched, 384, 1, CPU, torch.float32), CPU)
+        assert abs(unet.counted(counted, 384, 1, torch.float32) / taken - 1) < 0.02
