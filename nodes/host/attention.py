@@ -1,8 +1,8 @@
 """Scale Fusion on a MODEL.
 
-Nothing is installed but one wrapper around the model's call. While a call is enlarged and inside the sigma range, the
-wrapper hands the U-Net a copy of its options in which every chosen self-attention is replaced; the replacement runs on
-top of whatever was there. Outside of that the call is the host's own.
+What acts is one wrapper around the model's call. While a call is enlarged and inside the sigma range, the wrapper hands
+the U-Net a copy of its options in which every chosen self-attention is replaced; the replacement runs on top of whatever
+was there. Outside of that the call is the host's own, but for feed-forwards in parts (memory.py).
 """
 
 import hashlib
@@ -23,7 +23,8 @@ from ...freescale_core.attention import fold_feature_blur, global_attention, is_
 from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
 from ...freescale_core.grammar import Selection
 from .errors import bad_input
-from .model import attention_layers, latent_enlargement, percent_range, remember_native_size
+from .memory import lower_feed_forwards
+from .model import attention_layers, latent_enlargement, native_side, percent_range, remember_native_size
 
 KEY = "freescale_scale_fusion"
 # The options carry another pack's override of the attention, which the oldest hosts do not have.
@@ -74,6 +75,7 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
+    lower_feed_forwards(patched, settings.native_size or native_side(model.model))
     return patched
 
 
