@@ -5,8 +5,8 @@ from comfy_api.latest import io
 
 from ..freescale_core.detail import HIGHEST_DETAIL
 from ..freescale_core.geometry import LARGEST_SIDE, LATENT_CELL
-from .host.cascade import Stage, picture_size, run_stage, stage_enlargement
-from .host.progress import announce_stage
+from .host.cascade import Stage, picture_size, run_stage
+from .host.progress import stage_text
 from .types import DetailMap, StagePictures
 
 NAME = "FreeScale Cascade"
@@ -58,8 +58,8 @@ class FreeScaleCascadeStage(io.ComfyNode):
         if not pictures:  # the first stage; later ones have both, the latent and its picture
             picture_size(NAME, model, vae, latent_image, image)
         stage = Stage(height=height, width=width, **settings)
-        announce_stage(cls.hidden, width, height, enlarged=stage_enlargement(model, stage) is not None)
-        picture, latent = run_stage(NAME, model, positive, negative, vae, stage, latent_image, image)
+        say = stage_text(cls.hidden, width, height)
+        picture, latent = run_stage(NAME, model, positive, negative, vae, stage, latent_image, image, say)
         return io.NodeOutput(picture, latent, (*pictures, picture))
 
 

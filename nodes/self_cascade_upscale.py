@@ -7,6 +7,7 @@ from ..freescale_core.grammar import parse_stages, stage_sizes
 from .cascade_stage import COMMON_INPUTS, NAME
 from .host.cascade import Stage, picture_size, require_plan
 from .host.errors import bad_input, parsed, validity, within_limits
+from .host.memory import require_memory
 
 
 class SelfCascadeUpscale(io.ComfyNode):
@@ -59,6 +60,7 @@ class SelfCascadeUpscale(io.ComfyNode):
         sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width))
         for height, width in sizes:
             require_plan(NAME, model, Stage(height=height, width=width, **settings))
+        require_memory(NAME, stages, model, len(latent_image["samples"] if image is None else image), sizes)
         return sizes
 
     @classmethod

@@ -15,7 +15,9 @@ from ...freescale_core.geometry import LATENT_CELL, Enlargement
 from ...freescale_core.schedule import stage_sigmas
 from . import pictures
 from .errors import bad_input
+from .memory import in_words, least_memory
 from .model import latent_enlargement, remembered_native_size, require_unet, sigma_table
+from .progress import Say, with_time_left
 from .sampling import BlendSampler, require_blendable
 
 LARGEST_ASPECT_ERROR = 0.05  # between a detail map and the picture it is stretched to
@@ -142,14 +144,16 @@ def run_stage(
     stage: Stage,
     latent: dict | None,
     image: torch.Tensor | None,
+    say: Say = lambda text: None,
 ) -> tuple[torch.Tensor, dict]:
     """The enlarged picture [B, H, W, 3] and its LATENT; `image`, or else `latent`, is the picture before.
 
+    `say` shows what the stage takes and how long it still lasts.
     Raises ValueError as `require_plan` does, ComfyUI's own out-of-memory error with what to do about it, and everything
     else that sampling raises, interrupts among them, as it is.
     """
     try:
-        return _run_stage(node, model, positive, negative, vae, stage, latent, image)
+        return _run_stage(node, model, positive, negative, vae, stage, latent, image, say)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -160,15 +164,19 @@ def run_stage(
     )
 
 
-def _run_stage(node, model, positive, negative, vae, stage, latent, image) -> tuple[torch.Tensor, dict]:
+def _run_stage(node, model, positive, negative, vae, stage, latent, image, say) -> tuple[torch.Tensor, dict]:
     sigmas = require_plan(node, model, stage)
+    steps, size = len(sigmas) - 1, stage_enlargement(model, stage)
+    batch = len(latent["samples"] if image is None else image)
+    memory = in_words(least_memory(model, batch, stage.height, stage.width))
+    rests = "" if size else " (about the model's native size: Scale Fusion and dilation rest)"
+    say(f"{steps} steps, at least {memory} beside the model{rests}")
     reference = _reference(vae, stage, latent, image)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
-    size = stage_enlargement(model, stage)
     positive, negative = (_pin_size(conditioning, size.native) if size else conditioning for conditioning in (positive, negative))
-    callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
+    callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, say)
     samples = comfy.sample.sample_custom(
         model, noise, stage.cfg, sampler, sigmas, positive, negative, reference,
         noise_mask=carried.get("noise_mask"), callback=callback, seed=stage.seed,
