@@ -53,6 +53,8 @@ def least_memory(model: ModelPatcher, batch: int, height: int, width: int) -> in
 
 def require_memory(node: str, stages: str, model: ModelPatcher, batch: int, sizes: list[tuple[int, int]]) -> None:
     """Refuse what the device cannot hold even when it is empty, and name the size that it may hold. Sizes are (height, width) px."""
+    if comfy.model_management.directml_enabled:  # ComfyUI does not know how much such a device has
+        return
     height, width = max(sizes, key=prod)
     least, total = least_memory(model, batch, height, width), comfy.model_management.get_total_memory(model.load_device)
     if least <= total:

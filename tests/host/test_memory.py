@@ -131,5 +131,11 @@ def test_a_stage_that_no_empty_device_could_hold_is_refused_with_the_size_that_f
         require_memory("node", "2x, 2x", model, 2, sizes)
 
 
+def test_nothing_is_refused_where_the_host_does_not_know_the_device(model, device_of, monkeypatch):
+    device_of(1)
+    monkeypatch.setattr(comfy.model_management, "directml_enabled", True)
+    require_memory("node", "2x", model, 1, [(1024, 1024)])
+
+
 def test_memory_is_told_in_words():
     assert [in_words(n << 20) for n in (3, 1023, 1024, 1740, 40 << 10)] == ["3 MB", "1023 MB", "1.0 GB", "1.7 GB", "40.0 GB"]
