@@ -179,7 +179,7 @@ def test_a_layer_in_context_equals_the_straightforward_one(model, run, block, si
     big = enlargement(8 * size[0], 8 * size[1], 128)
     plan = window_plan(*grid, big.ratio)
     (section, number), index = block
-    key = host_attention._key(3, sigma, *size, section, number, index)
+    key = host_attention.draw_key(3, sigma, *size, section, number, index)
     views = jittered_views(plan, key) if jitter else fixed_views(plan)
     strides = big.strides if global_attention == "strided" else None
     expected = oracle.scale_fusion_layer(x, weights, heads, grid, plan.jitter, views, big.factor, axes, strides)
@@ -266,7 +266,7 @@ def unchanged(model, run):
     """Fails the test if the shared MODEL is not what it was, or samples other bits than before."""
     picture, state, bits = run(model, LARGE, steps=1), state_of(model), bits_of(model)
     yield
-    assert host_convolution._factors.get({}) == {}
+    assert host_convolution._convolves.get({}) == {}
     assert state_of(model) == state
     assert torch.equal(run(model, LARGE, steps=1), picture)  # the host now unloads the clone that the test ran
     now = bits_of(model)
