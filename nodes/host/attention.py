@@ -19,7 +19,7 @@ from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...freescale_core.attention import fold_feature_blur, global_attention, is_out_of_memory, scale_fusion
+from ...freescale_core.attention import fold_feature_blur, global_attention, is_out_of_memory, local_attention, scale_fusion
 from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
 from ...freescale_core.grammar import Selection
 from .errors import bad_input
@@ -27,6 +27,7 @@ from .memory import lower_feed_forwards
 from .model import attention_layers, latent_enlargement, native_side, percent_range, remember_native_size
 
 KEY = "freescale_scale_fusion"
+BRANCHES = BOTH, GLOBAL_ONLY, LOCAL_ONLY = ("both", "global only", "local only")
 # The options carry another pack's override of the attention, which the oldest hosts do not have.
 FINE = 4  # latent cells per token, at most, of the layers that "mixed" strides: of SDXL the 10 at half the latent's size
 # Draft's windows: measured on the demo model, the down and middle blocks and the first steps change the picture least.
@@ -38,6 +39,7 @@ _TAKES_OPTIONS = "kwargs" in inspect.signature(attention.optimized_attention).pa
 class ScaleFusion:
     """The settings of one ScaleFusionAttentionPatch."""
 
+    branches: str  # both; or one alone, which the paper's ablation has
     global_attention: str  # full, strided, or mixed: strided in the layers that cost the most
     draft: bool  # windows only where they show most
     blur_features: bool
@@ -162,10 +164,12 @@ def _fuse(
         return attend(q, k, v, grid)
     fine = prod(grid) * FINE >= prod(draw[-2:])
     strides = size.strides if settings.global_attention == "strided" or (settings.global_attention == "mixed" and fine) else None
-    if settings.draft and not (late and layer[0] == DRAFT_SECTION):
+    if settings.branches == GLOBAL_ONLY or (settings.draft and not (late and layer[0] == DRAFT_SECTION)):
         return global_attention(q, k, v, grid, attend, strides)
     plan = window_plan(*grid, size.ratio)
     views = jittered_views(plan, draw_key(*draw, *layer)) if settings.jitter else fixed_views(plan)
+    if settings.branches == LOCAL_ONLY:
+        return local_attention(q, k, v, plan, views, attend)
     overall, fused = scale_fusion(q, k, v, plan, views, size.factor, attend, strides)
     return torch.cat([overall, fused]) if settings.blur_features else fused
 

@@ -136,6 +136,27 @@ def test_draft_has_windows_late_and_in_the_up_blocks_only(model, run, axes):
         assert number == (both if section == "output" and sigma < float(sampling.percent_to_sigma(0.55)) else lattices)
 
 
+def test_one_branch_alone(model, run):
+    """global only is the plain model's attention, strided or not; local only never sees more than a window."""
+    assert torch.equal(run(fusion(model, branches="global only"), LARGE), run(model, LARGE))
+
+    def sizes(branches):
+        """Of the pictures that one layer's attention is given."""
+        seen, observed = set(), model.clone()
+
+        def counter(q, k, v, extra):
+            seen.add(q.shape[1])
+            return comfy.ldm.modules.attention.optimized_attention(q, k, v, extra["n_heads"])
+
+        observed.set_model_attn1_replace(counter, "input", 4)
+        for axes in ("hw", "hwd"):
+            run(fusion(observed, branches=branches, blur_axes=axes), LARGE, steps=1)
+        return seen
+
+    assert [sizes(branches) for branches in ("both", "global only", "local only")] == [{64, 256}, {256}, {64}]
+    assert not torch.equal(run(fusion(model, branches="local only"), LARGE), run(fusion(model), LARGE))
+
+
 # ---------------------------------------------------------------- what they compute
 
 
