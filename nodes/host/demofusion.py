@@ -12,7 +12,7 @@ from ...freescale_core.geometry import LATENT_CELL, jittered_views, windows_of
 from ...freescale_core.schedule import timestep
 from .attention import draw_key
 from .errors import bad_input
-from .model import each_row, latent_enlargement, remember_native_size, sigma_table
+from .model import each_row, latent_enlargement, remember_native_size, require_own_rows, sigma_table
 
 KEY = "freescale_rival_demofusion"
 SIZES, CROP = 6, 2  # SDXL's size conditioning ends with six numbers, of which the third and fourth are the crop
@@ -33,6 +33,7 @@ def with_demofusion(
         size = latent_enlargement(base, native_size, *x.shape[-2:])
         if size is None:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+        require_own_rows(transformer_options or {}, node)
         if control is not None:
             raise bad_input(
                 node,

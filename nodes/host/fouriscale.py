@@ -15,7 +15,15 @@ from ...freescale_core.fouriscale import REACH, Guided, dilation_at
 from ...freescale_core.schedule import PAPER_STEPS
 from .attention import with_patch
 from .convolution import computed_as, patch_convolutions
-from .model import convolution_levels, convolutions, each_row, latent_enlargement, remember_native_size, running_step
+from .model import (
+    convolution_levels,
+    convolutions,
+    each_row,
+    latent_enlargement,
+    remember_native_size,
+    require_own_rows,
+    running_step,
+)
 
 KEY = "freescale_rival_fouriscale"
 PROMPTED = 0  # in ComfyUI's cond_or_uncond
@@ -41,6 +49,7 @@ def with_fouriscale(model: ModelPatcher, full_percent: float, end_percent: float
         step = running_step(base, float(t.flatten()[0]))
         if size is None or step >= PAPER_STEPS * end_percent:
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        require_own_rows(options, node)
         strong = _prompted_rows(options.get("cond_or_uncond", [PROMPTED]), len(x)).to(x.device)
         rows = torch.cat([torch.arange(len(x), device=x.device), strong])
         d = dilation_at(size.factor, step, PAPER_STEPS * full_percent, PAPER_STEPS * end_percent)

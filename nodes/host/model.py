@@ -127,6 +127,17 @@ def convolution_levels(model: ModelPatcher, node: str) -> tuple[dict[Level, list
     return found, count
 
 
+def require_own_rows(options: dict, node: str) -> None:
+    """Refuse GLIGEN where a call gets more rows than ComfyUI batched: its boxes are of those rows, and would not fit."""
+    if options.get("patches", {}).get("middle_patch"):
+        raise bad_input(
+            node,
+            "model",
+            "with GLIGEN",
+            "its boxes are of whole pictures, and this method draws more or other ones. Remove GLIGEN from this stage's prompts",
+        )
+
+
 def each_row(value: object, batch: int, change: Callable[[torch.Tensor], torch.Tensor]) -> object:
     """`value` with `change` made to every tensor of `batch` rows in it: conditionings follow the latents' batch."""
     if isinstance(value, torch.Tensor):

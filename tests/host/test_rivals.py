@@ -9,6 +9,7 @@ import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.model_management
 import comfy.samplers
+import comfy.t2i_adapter.adapter
 import families
 import pytest
 import torch
@@ -349,22 +350,27 @@ def test_a_stage_ends_with_the_bases_statistics(model, run):
         demofusion(model, base={"samples": torch.zeros(1, 16, 8, 8)})
 
 
-def with_controlnet(model):
-    """ComfyUI's own ControlNet on both prompts."""
+def controlnet():
+    """ComfyUI's own ControlNet."""
     unet = {k: v for k, v in FAMILIES["SDXL"].unet.items() if k not in ("out_channels", "transformer_depth_output")}
     network = comfy.cldm.cldm.ControlNet(
         **unet, hint_channels=3, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init
     )
     families.fill(network, 3)
-    control = comfy.controlnet.ControlNet(network, load_device=comfy.model_management.get_torch_device())
-    hint = families.random(1, 128, 128, 3).abs().clamp(0, 1)
+    return comfy.controlnet.ControlNet(network, load_device=comfy.model_management.get_torch_device())
+
+
+def t2i_adapter():
+    network = comfy.t2i_adapter.adapter.Adapter([32, 64, 128, 128], 2, 768, 1, True, False, True)
+    families.fill(network, 3)
+    return comfy.controlnet.T2IAdapter(network, network.input_channels, 8, "nearest-exact")
+
+
+def controlled(model, size, sigmas, control):
+    """A latent drawn under its guidance."""
+    latent, hint = families.random(1, 4, *size), families.random(1, 128, 128, 3).abs().clamp(0, 1)
     prompts = [families.conditioning(FAMILIES["SDXL"], seed) for seed in (1, 2)]
-    return host_nodes.ControlNetApplyAdvanced().apply_controlnet(*prompts, control, hint, 0.7, 0.0, 1.0)
-
-
-def controlled(model, size, sigmas):
-    latent = families.random(1, 4, *size)
-    positive, negative = with_controlnet(model)
+    positive, negative = host_nodes.ControlNetApplyAdvanced().apply_controlnet(*prompts, control, hint, 0.7, 0.0, 1.0)
     return comfy.sample.sample_custom(
         model, families.random(1, 4, *size, seed=3), 2.0, comfy.samplers.sampler_object("euler"), sigmas, positive, negative, latent,
         seed=1, disable_pbar=True,
@@ -373,17 +379,18 @@ def controlled(model, size, sigmas):
 
 def test_demofusion_refuses_a_controlnet(model):
     with pytest.raises(ValueError, match="FreeScale Rival DemoFusion › model = 'with ControlNet': .* Remove the ControlNet"):
-        controlled(demofusion(model), LARGE, at_steps(model, 10))
-    controlled(demofusion(model), NATIVE, at_steps(model, 10))
+        controlled(demofusion(model), LARGE, at_steps(model, 10), controlnet())
+    controlled(demofusion(model), NATIVE, at_steps(model, 10), controlnet())
 
 
 @pytest.mark.parametrize("rival", [scalecrafter, fouri, hidiffusion])
+@pytest.mark.parametrize("control", [controlnet, t2i_adapter])
 @pytest.mark.parametrize("size", [LARGE, ODD, HUGE])
-def test_the_others_live_with_one(model, rival, size, caplog):
+def test_the_others_live_with_one(model, rival, control, size, caplog):
     """ComfyUI only warns where an answer does not fit the features: none may be dropped."""
     for step in (2, 10, 25):
         with caplog.at_level(logging.WARNING):
-            out = controlled(rival(model), size, at_steps(model, step))
+            out = controlled(rival(model), size, at_steps(model, step), control())
         assert torch.isfinite(out).all() and not [text for text in caplog.messages if "control" in text]
 
 
@@ -682,6 +689,18 @@ def test_stacks_with_another_node_in_either_order(model, run, rival, other):
 def test_lives_with_deep_shrink(model, run, rival):
     shrunk = host_node(PatchModelAddDownscale, model, 3, 2.0, 0.0, 0.35, True, "bicubic", "bicubic")[0]
     assert torch.isfinite(run(rival(shrunk), LARGE)).all()
+
+
+@every_rival
+def test_gligen_is_kept_or_refused(model, run, rival):
+    """Where a call gets more rows than ComfyUI batched, GLIGEN's boxes would not fit: an error before anything else."""
+    boxes = rival(model)
+    boxes.set_model_patch(lambda x, extra: x, "middle_patch")
+    if rival in (demofusion, fouri):
+        with pytest.raises(ValueError, match=r"FreeScale Rival \w+ › model = 'with GLIGEN'"):
+            run(boxes, LARGE)
+    else:
+        assert torch.isfinite(run(boxes, LARGE)).all()
 
 
 def test_bad_settings_are_refused_by_name(model):
