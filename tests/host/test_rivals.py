@@ -1,5 +1,6 @@
 """The rivals on real MODELs: what each does to the layers, where it acts, what it leaves alone and what it stands beside."""
 
+import functools
 import itertools
 import logging
 from collections import Counter
@@ -59,9 +60,18 @@ RIVALS = {"ScaleCrafter": scalecrafter, "DemoFusion": demofusion, "FouriScale": 
 every_rival = pytest.mark.parametrize("rival", RIVALS.values(), ids=RIVALS)
 
 
-@pytest.fixture(scope="session")
-def small_sd15():
-    return families.graph(FAMILIES["SD 1.5"])
+@functools.cache
+def graph(name):
+    """A family's model, which all tests share, with two prompts."""
+    return families.graph(FAMILIES[name])
+
+
+def draw(model, g, size, sigmas):
+    """A latent drawn with a family's prompts."""
+    return comfy.sample.sample_custom(
+        model, families.random(1, 4, *size, seed=3), 2.0, comfy.samplers.sampler_object("euler"), sigmas, g.positive, g.negative,
+        families.random(1, 4, *size), seed=1, disable_pbar=True,
+    )  # fmt: skip
 
 
 def sigma_at(model, step):
@@ -102,23 +112,16 @@ def test_native_size_is_the_longer_side(model, run, rival):
     assert not torch.equal(run(rival(model, native_size=64), NATIVE, steps=1), run(model, NATIVE, steps=1))
 
 
+OTHERS = ("SD 1.5", "SD 2 v", "SSD-1B, Vega", "KOALA-700M", "SDXL refiner", "SDXL EDM (Playground 2.5)", "SDXL inpainting")
+CASES = [*itertools.product(OTHERS, [LARGE, ODD]), ("SD 1.5", HUGE), ("KOALA-700M", HUGE)]
+
+
 @every_rival
-@pytest.mark.parametrize("name", ["SD 1.5", "SD 2 v", "SSD-1B, Vega", "KOALA-700M", "SDXL refiner", "SDXL EDM (Playground 2.5)", "SDXL inpainting"])  # fmt: skip
-@pytest.mark.parametrize("size", [LARGE, ODD, HUGE])
+@pytest.mark.parametrize(("name", "size"), CASES, ids=str)
 def test_every_family_is_drawn(rival, name, size):
-    g = families.graph(FAMILIES[name])
-    patched = rival(g.model)
-
-    def draw(model):
-        latent = families.random(1, 4, *size)
-        sigmas = at_steps(g.model, 0, 10, 25)
-        return comfy.sample.sample_custom(
-            model, families.random(1, 4, *size, seed=3), 2.0, comfy.samplers.sampler_object("euler"), sigmas, g.positive, g.negative,
-            latent, seed=1, disable_pbar=True,
-        )  # fmt: skip
-
-    out = draw(patched)
-    assert torch.isfinite(out).all() and not torch.allclose(out, draw(g.model), atol=1e-3)
+    g = graph(name)
+    drawn, plain = (draw(m, g, size, at_steps(g.model, 0, 10)) for m in (rival(g.model), g.model))
+    assert torch.isfinite(drawn).all() and not torch.allclose(drawn, plain, atol=1e-3)
 
 
 @every_rival
@@ -200,20 +203,14 @@ def test_noise_damping_costs_one_call_while_it_lasts(model, run):
     assert batches == [2]
 
 
-def test_scalecrafter_on_sd15(small_sd15):
+def test_scalecrafter_on_sd15():
     """At 2× in all levels but the finest, samplers included."""
-    g = small_sd15
+    g = graph("SD 1.5")
     layers = residual("input", 4, 5, 7, 8, 10, 11) + ["input_blocks.6.0.op", "input_blocks.9.0.op"] + MIDDLE
     layers += residual("output", *range(9)) + ["output_blocks.2.1.conv", "output_blocks.5.2.conv", "output_blocks.8.2.conv"]
-    reference = redilated(g.model, dict.fromkeys(layers, 2))
-    pictures = [
-        comfy.sample.sample_custom(
-            patched, families.random(1, 4, *LARGE, seed=3), 2.0, comfy.samplers.sampler_object("euler"), at_steps(g.model, 0, 29),
-            g.positive, g.negative, families.random(1, 4, *LARGE), seed=1, disable_pbar=True,
-        )
-        for patched in (scalecrafter(g.model), reference)
-    ]  # fmt: skip
-    assert torch.allclose(*pictures, rtol=0, atol=1e-5)
+    patched, reference = scalecrafter(g.model), redilated(g.model, dict.fromkeys(layers, 2))
+    sigmas = at_steps(g.model, 0, 29)
+    assert torch.allclose(draw(patched, g, LARGE, sigmas), draw(reference, g, LARGE, sigmas), rtol=0, atol=1e-5)
 
 
 # ---------------------------------------------------------------- DemoFusion
@@ -368,13 +365,10 @@ def t2i_adapter():
 
 def controlled(model, size, sigmas, control):
     """A latent drawn under its guidance."""
-    latent, hint = families.random(1, 4, *size), families.random(1, 128, 128, 3).abs().clamp(0, 1)
+    hint = families.random(1, 128, 128, 3).abs().clamp(0, 1)
     prompts = [families.conditioning(FAMILIES["SDXL"], seed) for seed in (1, 2)]
-    positive, negative = host_nodes.ControlNetApplyAdvanced().apply_controlnet(*prompts, control, hint, 0.7, 0.0, 1.0)
-    return comfy.sample.sample_custom(
-        model, families.random(1, 4, *size, seed=3), 2.0, comfy.samplers.sampler_object("euler"), sigmas, positive, negative, latent,
-        seed=1, disable_pbar=True,
-    )  # fmt: skip
+    prompts = host_nodes.ControlNetApplyAdvanced().apply_controlnet(*prompts, control, hint, 0.7, 0.0, 1.0)
+    return draw(model, families.Graph(FAMILIES["SDXL"], model, *prompts[:2], {}), size, sigmas)
 
 
 def test_demofusion_refuses_a_controlnet(model):
@@ -524,22 +518,28 @@ def test_the_strided_downsampler_is_dilated(model, run):
     assert torch.allclose(out, F.conv2d(x, layer.weight, layer.bias, 4, 2, 2), rtol=0, atol=1e-5)
 
 
-def test_hidiffusions_windows_are_the_finest_attentions(model, run, small_sd15):
-    grids = {}
+@pytest.mark.parametrize(
+    ("name", "windowed", "whole"),
+    [
+        ("SDXL", [("input", 4), ("input", 5), ("output", 3), ("output", 5)], [("input", 7), ("middle", 0), ("output", 1)]),
+        ("SD 1.5", [("input", 1), ("input", 2), ("output", 9), ("output", 11)], [("input", 4), ("middle", 0), ("output", 8)]),
+    ],
+)
+def test_hidiffusions_windows_are_the_finest_attentions(name, windowed, whole):
+    g, seen = graph(name), {}
 
     def observer(block):
         def replacement(q, k, v, extra):
-            grids[block] = (q.shape[0], q.shape[1])
+            seen[block] = q.shape[0]
             return comfy.ldm.modules.attention.optimized_attention(q, k, v, extra["n_heads"])
 
         return replacement
 
-    observed = model.clone()
-    for block in (("input", 4), ("input", 5), ("input", 7), ("middle", 0), ("output", 1), ("output", 3), ("output", 5)):
+    observed = g.model.clone()
+    for block in windowed + whole:
         observed.set_model_attn1_replace(observer(block), *block)
-    run(hidiffusion(observed), LARGE, sigmas=at_steps(model, 30), cfg=1.0)
-    windowed = {("input", 4), ("input", 5), ("output", 3), ("output", 5)}
-    assert grids == {block: (4, 64) if block in windowed else (1, 64) for block in grids} and len(grids) == 7
+    draw(hidiffusion(observed), g, LARGE, at_steps(g.model, 30))
+    assert seen == {**dict.fromkeys(windowed, 4 * 2), **dict.fromkeys(whole, 2)}  # cond and uncond
 
 
 # ---------------------------------------------------------------- nothing is left behind
