@@ -23,9 +23,9 @@ Denoise = Callable[[Tensor, Cut, list[tuple[int, int]] | None], Tensor]
 def demofusion(
     x: Tensor, t: float, plan: WindowPlan, views: np.ndarray, factor: int, deviation: float, denoise: Denoise
 ) -> Tensor:
-    """x₀ = (1 − c₂) local + c₂ global of a noised latent [B, C, h, w] at timestep t, c₂ = C; the blur's σ is (.99 C + .01) `deviation`.
+    """x₀ = (1 − c₂) local + c₂ global of a noised latent [B, C, h, w] at timestep t.
 
-    The scheduler's step is linear in x and x₀, so mixing x₀ is mixing the stepped samples, as its code does.
+    c₂ = C = ½ (1 + cos(π (1000 − t)/1000)), and the blur's σ is (.99 C + .01) `deviation`. The scheduler's step is linear in x and x₀, so mixing x₀ is mixing the stepped samples, as its code does.
     """
     c = blend_coefficient(t, 1.0)
     return torch.lerp(

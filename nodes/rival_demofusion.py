@@ -25,8 +25,8 @@ class FreeScaleRivalDemoFusion(io.ComfyNode):
             display_name=NAME,
             category="FreeScale/rivals",
             description=(
-                "DemoFusion, to compare FreeScale with: the latent is denoised in native-size windows and in interleaved lattices. Wire it "
-                "to FreeScale Cascade with denoise 1, detail 3 and resize_in latent. Acts only above the model's native size."
+                "DemoFusion, to compare FreeScale with: the latent is denoised in native-size windows and in interleaved lattices. "
+                "Wire it to FreeScale Cascade with denoise 1, detail 3 and resize_in latent. Acts only above the model's native size."
             ),
             inputs=[
                 MODEL,

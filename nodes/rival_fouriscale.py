@@ -20,8 +20,8 @@ class FreeScaleRivalFouriScale(io.ComfyNode):
             display_name=NAME,
             category="FreeScale/rivals",
             description=(
-                "FouriScale, to compare FreeScale with: dilated convolutions behind a low-pass filter, guided by a more weakly filtered "
-                "prediction. Sample directly at the large size. Acts only above the model's native size."
+                "FouriScale, to compare FreeScale with: dilated convolutions behind a low-pass filter, guided by a more weakly "
+                "filtered prediction. Sample directly at the large size. Acts only above the model's native size."
             ),
             inputs=[
                 MODEL,

@@ -20,8 +20,8 @@ class FreeScaleRivalHiDiffusion(io.ComfyNode):
             display_name=NAME,
             category="FreeScale/rivals",
             description=(
-                "HiDiffusion, to compare FreeScale with: features are shrunk in the first steps, and the finest self-attention looks at a "
-                "quarter of the picture. Sample directly at the large size. Acts only above the model's native size."
+                "HiDiffusion, to compare FreeScale with: features are shrunk in the first steps, and the finest self-attention looks "
+                "at a quarter of the picture. Sample directly at the large size. Acts only above the model's native size."
             ),
             inputs=[MODEL, SEED, NATIVE_SIZE],
             outputs=[PATCHED],

@@ -20,8 +20,8 @@ class FreeScaleRivalScaleCrafter(io.ComfyNode):
             display_name=NAME,
             category="FreeScale/rivals",
             description=(
-                "ScaleCrafter, to compare FreeScale with: dilated convolutions in many blocks, chosen by the picture's size. Sample "
-                "directly at the large size. Acts only above the model's native size."
+                "ScaleCrafter, to compare FreeScale with: dilated convolutions in many blocks, chosen by the picture's size. "
+                "Sample directly at the large size. Acts only above the model's native size."
             ),
             inputs=[
                 MODEL,

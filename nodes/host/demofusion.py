@@ -53,9 +53,8 @@ def with_demofusion(
             if corners is not None:
                 conditions = _cropped(base, conditions, batch, corners)
             concat = c_concat if c_concat is None else cut(c_concat)
-            return executor(
-                parts, repeated(t), concat, each_row(c_crossattn, batch, repeated), None, dict(transformer_options or {}), **conditions
-            )  # fmt: skip
+            context, options = each_row(c_crossattn, batch, repeated), dict(transformer_options or {})
+            return executor(parts, repeated(t), concat, context, None, options, **conditions)
 
         plan = windows_of(tuple(x.shape[-2:]), tuple(side // LATENT_CELL for side in size.native))
         views = jittered_views(plan, draw_key(seed, sigma, *x.shape[-2:], "demofusion", 0, 0))
@@ -74,7 +73,7 @@ def with_demofusion(
 
 
 def _cropped(base, conditions: dict, batch: int, corners: list[tuple[int, int]]) -> dict:
-    """SDXL's size conditioning [B·n, …] with each window's place in the padded picture as its crop, as DemoFusion's code has it."""
+    """SDXL's size conditioning [B·n, …] with each window's place as its crop, as in DemoFusion's code."""
     y = conditions.get("y")
     if not isinstance(base, comfy.model_base.SDXL) or y is None:
         return conditions

@@ -205,7 +205,8 @@ def test_low_pass_by_hand():
         expected = torch.tensor(half + half[::-1])  # 0 … 7, −8 … −1 in the FFT's order
         assert torch.allclose(mask, torch.outer(expected, expected))
     assert torch.equal(fouriscale.low_pass_mask((16, 8), 1, True, 0.0), torch.ones(16, 8))  # R = 0
-    assert torch.allclose(fouriscale.low_pass_mask((4, 16), 4, False, 0.0)[0], torch.tensor([1, 1, 1, 1, 0.5, 0, 0, 0, 0, 0, 0, 0.5, 1, 1, 1, 1]))  # fmt: skip
+    half = [1, 1, 1, 1, 0.5, 0, 0, 0]  # q = 4, v = 0: 1 + ½ (3 − j)
+    assert torch.allclose(fouriscale.low_pass_mask((4, 16), 4, False, 0.0)[0], torch.tensor(half + half[::-1]))
 
 
 @pytest.mark.parametrize("weak", [False, True])
