@@ -94,13 +94,13 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
 
 
 def as_many_as_fit(
-    items: list, compute: Callable[[list], Tensor], size: tuple[int, int], grid: tuple[int, int], parts: int = PARTS
+    items: list, compute: Callable[[list], Tensor], size: tuple[int, int], grid: tuple[int, int], parts: int | None = None
 ) -> Iterator:
-    """(part, compute(part)) for all items of a `size`, a `parts`-th of the `grid` at once.
+    """(part, compute(part)) for all items of a `size`, a `parts`-th of the `grid` at once, by default a PARTS-th.
 
     Where memory runs out it goes on with half as many, down to one by one.
     """
-    start, at_once = 0, max(1, int(grid[0] * grid[1] / (parts * size[0] * size[1])))
+    start, at_once = 0, max(1, int(grid[0] * grid[1] / ((parts or PARTS) * size[0] * size[1])))
     while start < len(items):
         part, out = items[start : start + at_once], None
         try:
