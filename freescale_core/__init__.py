@@ -2,5 +2,6 @@
 
 `geometry` how far a picture exceeds the model's native size · `attention` Scale Fusion · `dilation` restrained dilated
 convolution · `schedule` where a cascade stage restarts and how it is held to its reference · `detail` the detail map ·
-`grammar` the texts that people type (blocks, layers, stages).
+`grammar` the texts that people type (blocks, layers, stages) ·
+`scalecrafter`, `demofusion`, `fouriscale`, `hidiffusion` the rivals.
 """

@@ -36,7 +36,7 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
         return attend(*(_stack(x, part, plan.size) for x in (q, k, v)), plan.size)
 
     windows = [_on_grid(view, plan) for view in views.tolist()]
-    for part, out in _as_many_as_fit(windows, inside, plan.size, plan.grid):
+    for part, out in as_many_as_fit(windows, inside, plan.size, plan.grid):
         out = rearrange(out, "(b n) (h w) c -> n b h w c", n=len(part), h=plan.size[0])
         for (place, within), x in zip(part, out):
             total[place] += x[within]
@@ -87,15 +87,20 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
             stacked = (torch.stack([x[lattice] for lattice in part], 1) for x in (q, k, v))
             return attend(*(rearrange(x, "b n h w c -> (b n) (h w) c") for x in stacked), size)
 
-        for part, result in _as_many_as_fit(lattices, inside, size, grid):
+        for part, result in as_many_as_fit(lattices, inside, size, grid):
             for lattice, x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(part), h=size[0])):
                 out[lattice] = x
     return rearrange(out, "b h w c -> b (h w) c")
 
 
-def _as_many_as_fit(items: list, compute: Callable[[list], Tensor], size: tuple[int, int], grid: tuple[int, int]) -> Iterator:
-    """(part, compute(part)) for all items of a `size` in tokens; where memory runs out half as many at once, down to one by one."""
-    start, at_once = 0, max(1, int(grid[0] * grid[1] / (PARTS * size[0] * size[1])))
+def as_many_as_fit(
+    items: list, compute: Callable[[list], Tensor], size: tuple[int, int], grid: tuple[int, int], parts: int | None = None
+) -> Iterator:
+    """(part, compute(part)) for all items of a `size`, a `parts`-th of the `grid` at once, by default a PARTS-th.
+
+    Where memory runs out it goes on with half as many, down to one by one.
+    """
+    start, at_once = 0, max(1, int(grid[0] * grid[1] / ((parts or PARTS) * size[0] * size[1])))
     while start < len(items):
         part, out = items[start : start + at_once], None
         try:
@@ -141,7 +146,7 @@ def fold_feature_blur(plain: Tensor, fused: Tensor, factor: int) -> Tensor:
 
     The blur T over features acts on to_out's output; to_out is affine, so y0 + T(y1 − y0) is exact and its bias cancels.
     """
-    return plain + (fused - plain) @ _gaussian(plain.shape[-1], factor, plain)
+    return plain + (fused - plain) @ gaussian_band(plain.shape[-1], factor, plain)
 
 
 def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
@@ -149,7 +154,7 @@ def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
 
     It overwrites `x`: bands of columns, then of rows, do not need each other and take little memory.
     """
-    vertical, horizontal = (_gaussian(length, factor, x) for length in grid)
+    vertical, horizontal = (gaussian_band(length, factor, x) for length in grid)
     picture = rearrange(x, "b (h w) c -> b h w c", h=grid[0])
     for columns in picture.chunk(PARTS, dim=2):
         columns.copy_(torch.einsum("i h, b h w c -> b i w c", vertical, columns))
@@ -158,9 +163,9 @@ def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
     return x
 
 
-def _gaussian(length: int, factor: int, like: Tensor) -> Tensor:
+def gaussian_band(length: int, factor: int, like: Tensor, deviation: float = 1.0) -> Tensor:
     """One axis of the blur as a band matrix [length, length]: much faster than a convolution of one channel."""
-    places = torch.arange(length, device=like.device, dtype=torch.float32)
+    places, spread = torch.arange(length, device=like.device, dtype=torch.float32), 2 * deviation**2
     offsets = places[:, None] - places
-    kernel = torch.exp(-(offsets**2) / 2).masked_fill(offsets.abs() >= factor, 0)
-    return (kernel / sum(exp(-(offset**2) / 2) for offset in range(1 - factor, factor))).to(like.dtype)
+    kernel = torch.exp(-(offsets**2) / spread).masked_fill(offsets.abs() >= factor, 0)
+    return (kernel / sum(exp(-(offset**2) / spread) for offset in range(1 - factor, factor))).to(like.dtype)

@@ -20,13 +20,14 @@ def dilated_conv2d(
     """
     d = ceil(factor)
     if d == factor:
-        return _convolve(x, weight, bias, stride, d, around)
+        return convolve(x, weight, bias, stride, d, around)
     size = [(n - 1) // s + 1 for n, s in zip(x.shape[-2:], stride)]
     wide = F.interpolate(x, [round(n * d / factor) for n in x.shape[-2:]], mode="bilinear")
-    return F.interpolate(_convolve(wide, weight, bias, stride, d, around), size, mode="bilinear")
+    return F.interpolate(convolve(wide, weight, bias, stride, d, around), size, mode="bilinear")
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], d: int, around: str) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], d: int, around: str) -> Tensor:
+    """A 3×3 convolution with dilation and padding d."""
     if around == "zeros":
         return F.conv2d(x, weight, bias, stride, padding=d, dilation=d)
     return F.conv2d(F.pad(x, (d, d, d, d), mode=around), weight, bias, stride, dilation=d)
@@ -51,6 +52,20 @@ def dilated_layers(convolutions: Iterable[str], preset: str, selection: Selectio
     return [layer.name for layer in chosen]
 
 
+Level = tuple[str, int]  # ("down", 0) is the finest, ("up", 0) the deepest, as diffusers numbers its blocks; ("middle", 0)
+
+
+def levels(convolutions: Iterable[str]) -> dict[Level, list[str]]:
+    """The convolutions of each level; its down- or upsampler, which ends it, is one of them."""
+    layers = [Layer(name) for name in convolutions]
+    found: dict[Level, list[str]] = {}
+    for layer in layers:
+        before = sum(other.index < layer.index for other in layers if other.section == layer.section and other.resamples)
+        section = {"input": "down", "output": "up"}.get(layer.section, layer.section)
+        found.setdefault((section, before), []).append(layer.name)
+    return found
+
+
 class Layer:
     """A convolution's place in the U-Net, read from its name."""
 
@@ -60,3 +75,8 @@ class Layer:
         self.section = first.removesuffix("_blocks").removesuffix("_block")
         self.index = 0 if self.section == "middle" else int(index)
         self.kind = {"op": "downsampler", "conv": "upsampler"}.get(rest[-1], "residual")
+
+    @property
+    def resamples(self) -> bool:
+        """Whether it changes the picture's size."""
+        return self.kind != "residual"

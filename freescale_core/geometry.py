@@ -81,7 +81,13 @@ class WindowPlan:
 @lru_cache
 def window_plan(h: int, w: int, ratio: float) -> WindowPlan:
     """Windows of 1/`ratio` of the grid, stride half a window, the last one flush with the edge."""
-    size = (_window(h, ratio), _window(w, ratio))
+    return windows_of((h, w), (_window(h, ratio), _window(w, ratio)))
+
+
+def windows_of(grid: tuple[int, int], size: tuple[int, int]) -> WindowPlan:
+    """Windows of one size, which the grid's own limits."""
+    h, w = grid
+    size = (min(h, size[0]), min(w, size[1]))
     tops, lefts = _starts(h, size[0]), _starts(w, size[1])
     jitter = tuple(length // 8 if len(starts) > 1 else 0 for length, starts in zip(size, (tops, lefts)))
     return WindowPlan((h, w), size, tops, lefts, jitter)

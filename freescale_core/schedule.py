@@ -1,12 +1,13 @@
 """The cascade's schedule (P §3.1): where a stage restarts and how strongly each step is held to its reference."""
 
-from math import cos, pi
+from math import cos, floor, pi
 
 import numpy as np
 import torch
 from torch import Tensor
 
 TIMESTEPS = 1000
+PAPER_STEPS = 50  # of the published schedules, t_i = 981 − 20 i
 
 
 def timestep(sigma: float, table: np.ndarray) -> float:
@@ -18,6 +19,15 @@ def timestep(sigma: float, table: np.ndarray) -> float:
         return 0.0
     entry = float(np.interp(np.log(sigma), np.log(table), np.arange(len(table))))
     return (entry + 1) * TIMESTEPS / len(table) - 1
+
+
+def paper_step(t: float) -> int:
+    """The step i of the published 50 that timestep t belongs to: 0 at t = 999 and 981, 49 at t = 1.
+
+    i < 50·p wherever σ is above that of percent p, so τ = 35 ends where `end_percent` 0.7 does, under every sampler
+    and schedule; with 50 ddim_uniform steps these are the papers' own steps.
+    """
+    return floor(PAPER_STEPS * (1 - t / (TIMESTEPS - 1)))
 
 
 def stage_sigmas(sigmas: Tensor, table: np.ndarray, denoise: float) -> Tensor:

@@ -5,6 +5,10 @@ from .cascade_stage import FreeScaleCascadeStage, FreeScaleStagePictures
 from .demo_model import FreeScaleDemoModel
 from .region_detail_mask import RegionDetailMask
 from .restrained_dilation import RestrainedDilation
+from .rival_demofusion import FreeScaleRivalDemoFusion
+from .rival_fouriscale import FreeScaleRivalFouriScale
+from .rival_hidiffusion import FreeScaleRivalHiDiffusion
+from .rival_scalecrafter import FreeScaleRivalScaleCrafter
 from .scale_fusion_attention_patch import ScaleFusionAttentionPatch
 from .self_cascade_upscale import SelfCascadeUpscale
 
@@ -15,6 +19,10 @@ NODES = [
     RegionDetailMask,
     FreeScaleBlendSampler,
     FreeScaleDemoModel,
+    FreeScaleRivalScaleCrafter,
+    FreeScaleRivalDemoFusion,
+    FreeScaleRivalFouriScale,
+    FreeScaleRivalHiDiffusion,
     FreeScaleCascadeStage,
     FreeScaleStagePictures,
 ]

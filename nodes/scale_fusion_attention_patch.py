@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..freescale_core.grammar import parse_blocks
-from .host.attention import ScaleFusion, with_scale_fusion
+from .host.attention import BOTH, BRANCHES, ScaleFusion, with_scale_fusion
 from .host.errors import bad_input, parsed, validity, within_limits
 from .host.model import require_unet
 
@@ -41,6 +41,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
                 io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops acting: 1 = at the end."),
                 io.String.Input("blocks", default="all", tooltip="Which U-Net blocks take part: all, or a list such as down, middle, up, input.4-8, output.0-2."),
                 io.Combo.Input("preset", options=[CUSTOM, *PRESETS], default=CUSTOM, optional=True, tooltip="From exact to fast: Exact, Balanced (layout strided in the finest layers), Fast (everywhere), Draft (and windows only late and in the up blocks), each instead of global_attention. custom: as global_attention says."),
+                io.Combo.Input("branches", options=list(BRANCHES), default=BOTH, optional=True, tooltip="both is Scale Fusion. global only and local only leave one of its two attentions out, to compare with."),
             ],
             outputs=[io.Model.Output(display_name="MODEL", tooltip="The model with Scale Fusion; wire it to the cascade or to any sampler.")],
         )  # fmt: skip
@@ -53,7 +54,18 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
     @classmethod
     @within_limits
     def execute(
-        cls, model, global_attention, blur_axes, jitter, seed, native_size, start_percent, end_percent, blocks, preset=CUSTOM
+        cls,
+        model,
+        global_attention,
+        blur_axes,
+        jitter,
+        seed,
+        native_size,
+        start_percent,
+        end_percent,
+        blocks,
+        preset=CUSTOM,
+        branches=BOTH,
     ) -> io.NodeOutput:
         require_unet(model, NAME)
         if start_percent > end_percent:
@@ -65,6 +77,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
             )
         global_attention, draft = PRESETS.get(preset, (global_attention, False))
         settings = ScaleFusion(
+            branches=branches,
             global_attention=global_attention,
             draft=draft,
             blur_features=blur_axes == "hwd",

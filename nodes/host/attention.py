@@ -19,7 +19,7 @@ from comfy.ldm.modules import attention
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ...freescale_core.attention import fold_feature_blur, global_attention, is_out_of_memory, scale_fusion
+from ...freescale_core.attention import fold_feature_blur, global_attention, is_out_of_memory, local_attention, scale_fusion
 from ...freescale_core.geometry import Enlargement, fixed_views, jittered_views, window_plan
 from ...freescale_core.grammar import Selection
 from .errors import bad_input
@@ -27,6 +27,7 @@ from .memory import lower_feed_forwards
 from .model import attention_layers, latent_enlargement, native_side, percent_range, remember_native_size
 
 KEY = "freescale_scale_fusion"
+BRANCHES = BOTH, GLOBAL_ONLY, LOCAL_ONLY = ("both", "global only", "local only")
 # The options carry another pack's override of the attention, which the oldest hosts do not have.
 FINE = 4  # latent cells per token, at most, of the layers that "mixed" strides: of SDXL the 10 at half the latent's size
 # Draft's windows: measured on the demo model, the down and middle blocks and the first steps change the picture least.
@@ -38,6 +39,7 @@ _TAKES_OPTIONS = "kwargs" in inspect.signature(attention.optimized_attention).pa
 class ScaleFusion:
     """The settings of one ScaleFusionAttentionPatch."""
 
+    branches: str  # both; or one alone, which the paper's ablation has
     global_attention: str  # full, strided, or mixed: strided in the layers that cost the most
     draft: bool  # windows only where they show most
     blur_features: bool
@@ -71,7 +73,9 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
         if size and lowest <= sigma <= highest:
             draw = (settings.seed, sigma, *x.shape[-2:])
             late = sigma <= base.model_sampling.percent_to_sigma(DRAFT_START_PERCENT)
-            options = _fused_options(options, layers, partial(_fuse, settings, size, draw, late, warn), size)
+            options = replaced_attention(options, layers, partial(_fuse, settings, size, draw, late, warn))
+            # First, because the patches of others expect the batch they know.
+            options = with_patch(options, "attn1_output_patch", partial(_fold, size, frozenset(layers)), first=True)
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
@@ -84,22 +88,25 @@ def _blocks_of(model: ModelPatcher) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
-def _fused_options(options: dict, layers: list, fuse: Callable, size: Enlargement) -> dict:
-    """A copy of the U-Net's options with Scale Fusion in place, chained to the replacements already there."""
+def replaced_attention(options: dict, layers: list, fuse: Callable) -> dict:
+    """A copy of the U-Net's options whose self-attentions are `fuse`, chained to the replacements already there.
+
+    `fuse(layer, attend, q, k, v, extra)` has the attention that was there before as `attend(q, k, v, grid)`.
+    """
     present = options.get("patches_replace", {}).get("attn1", {})
     replaced = dict(present)
     for layer in layers:
-        # A later Scale Fusion takes the place of an earlier one, and both run on what was there before.
+        # A later one of ours takes the place of an earlier one, and both run on what was there before.
         before = present.get(layer, present.get(layer[:2]))
         replaced[layer] = _Replacement(fuse, layer, before.before if isinstance(before, _Replacement) else before)
+    return {**options, "patches_replace": {**options.get("patches_replace", {}), "attn1": replaced}}
+
+
+def with_patch(options: dict, name: str, patch: Callable, first: bool = False) -> dict:
+    """A copy of the U-Net's options with one patch more of a kind that stacks."""
     patches = options.get("patches", {})
-    fold = partial(_fold, size, frozenset(layers))
-    return {
-        **options,
-        "patches_replace": {**options.get("patches_replace", {}), "attn1": replaced},
-        # First, because the patches of others expect the batch they know.
-        "patches": {**patches, "attn1_output_patch": [fold, *patches.get("attn1_output_patch", [])]},
-    }
+    present = patches.get(name, [])
+    return {**options, "patches": {**patches, name: [patch, *present] if first else [*present, patch]}}
 
 
 class _Replacement:
@@ -157,10 +164,12 @@ def _fuse(
         return attend(q, k, v, grid)
     fine = prod(grid) * FINE >= prod(draw[-2:])
     strides = size.strides if settings.global_attention == "strided" or (settings.global_attention == "mixed" and fine) else None
-    if settings.draft and not (late and layer[0] == DRAFT_SECTION):
+    if settings.branches == GLOBAL_ONLY or (settings.draft and not (late and layer[0] == DRAFT_SECTION)):
         return global_attention(q, k, v, grid, attend, strides)
     plan = window_plan(*grid, size.ratio)
-    views = jittered_views(plan, _key(*draw, *layer)) if settings.jitter else fixed_views(plan)
+    views = jittered_views(plan, draw_key(*draw, *layer)) if settings.jitter else fixed_views(plan)
+    if settings.branches == LOCAL_ONLY:
+        return local_attention(q, k, v, plan, views, attend)
     overall, fused = scale_fusion(q, k, v, plan, views, size.factor, attend, strides)
     return torch.cat([overall, fused]) if settings.blur_features else fused
 
@@ -175,7 +184,7 @@ def _fold(size: Enlargement, layers: frozenset, n, extra_options, **kwargs):
     return fold_feature_blur(*n.chunk(2), size.factor)
 
 
-def _key(seed: int, sigma: float, h: int, w: int, section: str, block: int, index: int) -> int:
+def draw_key(seed: int, sigma: float, h: int, w: int, section: str, block: int, index: int) -> int:
     """128 bits that name one layer's draw: never the batch or the order of calls, so cond and uncond agree."""
     text = f"{seed} {struct.pack('<f', sigma).hex()} {h}x{w} {section}.{block}.{index}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")

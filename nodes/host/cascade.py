@@ -81,21 +81,27 @@ def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, 
             )
         return image.shape[1], image.shape[2]
     samples = latent["samples"]
+    require_latent(node, "latent_image", model, samples)
+    return samples.shape[2] * LATENT_CELL, samples.shape[3] * LATENT_CELL
+
+
+def require_latent(node: str, name: str, model: ModelPatcher, samples: torch.Tensor) -> None:
+    """Refuse what is not a latent of finite values for this model."""
+    channels = model.get_model_object("latent_format").latent_channels
     if samples.ndim != 4 or samples.shape[1] != channels:
         raise bad_input(
             node,
-            "latent_image",
+            name,
             list(samples.shape),
             f"the model takes latents of shape [batch, {channels}, height, width]. Use a latent made for this model",
         )
     if not torch.isfinite(samples).all():
         raise bad_input(
             node,
-            "latent_image",
+            name,
             "NaN",
             "the latent has values that are not numbers. Look at the sampler before it, or its VAE precision",
         )
-    return samples.shape[2] * LATENT_CELL, samples.shape[3] * LATENT_CELL
 
 
 def require_plan(node: str, model: ModelPatcher, stage: Stage) -> torch.Tensor:

@@ -1,12 +1,15 @@
-"""Restrained dilation on a MODEL.
+"""Convolutions on a MODEL that are computed otherwise for the length of a model call: restrained dilation, and the rivals'.
 
-Each chosen convolution gets an object patch, which ComfyUI removes when it unloads the clone; it reads its dilation
-from a context variable that a wrapper sets for the length of one model call. Without a value it is the convolution
-that was there before. Weights come from the call, so LoRA and weight streaming stay right.
+Each chosen convolution gets an object patch, which ComfyUI removes when it unloads the clone; it reads how to be
+computed from a context variable that a wrapper sets for the length of one model call. Without a value it is the
+convolution that was there before. Weights come from the call, so LoRA and weight streaming stay right.
 """
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -18,7 +21,9 @@ from .model import latent_enlargement, percent_range, remember_native_size
 KEY = "freescale_restrained_dilation"
 NODE = "FreeScale Restrained Dilation"
 
-_factors: ContextVar[dict[str, float]] = ContextVar("freescale_dilation_factors")
+Convolve = Callable[..., torch.Tensor]  # (x, weight, bias, stride, around=padding_mode) → the layer's output
+
+_convolves: ContextVar[dict[str, Convolve]] = ContextVar("freescale_convolves")
 
 
 def with_restrained_dilation(
@@ -37,29 +42,46 @@ def with_restrained_dilation(
         _, lowest = percent_range(base, 0.0, end_percent)
         if size is None or float(t.flatten()[0]) < lowest:
             return executor(x, t, *args, **kwargs)
-        token = _factors.set({**_factors.get({}), **dict.fromkeys(strides, factor or size.factor)})
-        try:
+        with computed_as(dict.fromkeys(strides, dilated(factor or size.factor))):
             return executor(x, t, *args, **kwargs)
-        finally:
-            _factors.reset(token)
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
+    patch_convolutions(patched, strides, NODE)
+    return patched
+
+
+def dilated(factor: float) -> Convolve:
+    """A convolution with that dilation."""
+    return partial(dilated_conv2d, factor=factor)
+
+
+@contextmanager
+def computed_as(convolves: dict[str, Convolve]) -> Iterator[None]:
+    """Within it, patched convolutions of these names are computed so."""
+    token = _convolves.set({**_convolves.get({}), **convolves})
+    try:
+        yield
+    finally:
+        _convolves.reset(token)
+
+
+def patch_convolutions(patched: ModelPatcher, strides: dict[str, tuple[int, int]], node: str) -> None:
+    """Let `computed_as` reach the convolutions (name → stride) of a clone; a change that is there already is said by `node`."""
     for name, stride in strides.items():
         path = f"diffusion_model.{name}._conv_forward"
-        before = model.get_model_object(path)
+        before = patched.get_model_object(path)
         if before.__module__ not in (__name__, torch.nn.Conv2d.__module__):
-            logging.warning(f"{NODE}: another node changes {name}; that change rests while the layer is dilated.")
+            logging.warning(f"{node}: another node changes {name}; that change rests while the layer is dilated.")
         patched.add_object_patch(path, _conv_forward(name, stride, before))
-    return patched
 
 
 def _conv_forward(name: str, stride: tuple[int, int], before):
     @torch.compiler.disable  # a compiled graph would keep the dilation that it was traced with
     def conv_forward(input, weight, bias, **kwargs):
-        factor = _factors.get({}).get(name)
-        if factor is None:
+        convolve = _convolves.get({}).get(name)
+        if convolve is None:
             return before(input, weight, bias, **kwargs)
         around = getattr(getattr(before, "__self__", None), "padding_mode", "zeros")  # circular in packs for seamless tiles
-        return dilated_conv2d(input, weight, bias, stride, factor, around)
+        return convolve(input, weight, bias, stride, around=around)
 
     return conv_forward

@@ -1,6 +1,7 @@
 """What a ComfyUI MODEL is to us: a U-Net that removes noise, its native size, noise table and layers."""
 
 import re
+from collections.abc import Callable
 
 import comfy.model_base
 import comfy.model_sampling
@@ -10,7 +11,9 @@ from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
 
+from ...freescale_core.dilation import Level, levels
 from ...freescale_core.geometry import LATENT_CELL, Enlargement, enlargement
+from ...freescale_core.schedule import paper_step, timestep
 from .errors import bad_input
 
 NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what its patches were told
@@ -83,6 +86,11 @@ def sigma_table(model_sampling: torch.nn.Module) -> np.ndarray:
     return model_sampling.sigmas.detach().cpu().double().numpy()
 
 
+def running_step(base: comfy.model_base.BaseModel, sigma: float) -> int:
+    """The step of the papers' 50 that a noise level belongs to."""
+    return paper_step(timestep(sigma, sigma_table(base.model_sampling)))
+
+
 def attention_layers(model: ModelPatcher) -> list[tuple[str, int, int]]:
     """(section, block, index in the transformer) of every spatial self-attention."""
     pattern = re.compile(r"(input|middle|output)_blocks?\.(\d+)\..*?transformer_blocks\.(\d+)$")
@@ -103,3 +111,37 @@ def convolutions(model: ModelPatcher) -> dict[str, tuple[int, int]]:
         for name, module in model.get_model_object("diffusion_model").named_modules()
         if pattern.match(name) and isinstance(module, torch.nn.Conv2d) and module.kernel_size == (3, 3)
     }
+
+
+def convolution_levels(model: ModelPatcher, node: str) -> tuple[dict[Level, list[str]], int]:
+    """(the convolutions of each level, how many levels); refuses a U-Net that is built like neither SDXL nor SD 1.x / 2.x."""
+    found = levels(convolutions(model))
+    count = 1 + sum(name.endswith(".op") for names in found.values() for name in names)
+    if count not in (3, 4):
+        raise bad_input(
+            node,
+            "model",
+            type(model.model).__name__,
+            f"its U-Net has {count} levels; the method is defined for SDXL (3) and SD 1.x / 2.x (4). Take such a model",
+        )
+    return found, count
+
+
+def require_own_rows(options: dict, node: str) -> None:
+    """Refuse GLIGEN where a call gets more rows than ComfyUI batched: its boxes are of those rows, and would not fit."""
+    if options.get("patches", {}).get("middle_patch"):
+        raise bad_input(
+            node,
+            "model",
+            "with GLIGEN",
+            "its boxes are of whole pictures, and this method draws more or other ones. Remove GLIGEN from this stage's prompts",
+        )
+
+
+def each_row(value: object, batch: int, change: Callable[[torch.Tensor], torch.Tensor]) -> object:
+    """`value` with `change` made to every tensor of `batch` rows in it: conditionings follow the latents' batch."""
+    if isinstance(value, torch.Tensor):
+        return change(value) if value.ndim and value.shape[0] == batch else value
+    if isinstance(value, dict):
+        return {k: each_row(v, batch, change) for k, v in value.items()}
+    return [each_row(v, batch, change) for v in value] if isinstance(value, list) else value

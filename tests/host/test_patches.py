@@ -136,6 +136,27 @@ def test_draft_has_windows_late_and_in_the_up_blocks_only(model, run, axes):
         assert number == (both if section == "output" and sigma < float(sampling.percent_to_sigma(0.55)) else lattices)
 
 
+def test_one_branch_alone(model, run):
+    """global only is the plain model's attention, strided or not; local only never sees more than a window."""
+    assert torch.equal(run(fusion(model, branches="global only"), LARGE), run(model, LARGE))
+
+    def sizes(branches):
+        """Of the pictures that one layer's attention is given."""
+        seen, observed = set(), model.clone()
+
+        def counter(q, k, v, extra):
+            seen.add(q.shape[1])
+            return comfy.ldm.modules.attention.optimized_attention(q, k, v, extra["n_heads"])
+
+        observed.set_model_attn1_replace(counter, "input", 4)
+        for axes in ("hw", "hwd"):
+            run(fusion(observed, branches=branches, blur_axes=axes), LARGE, steps=1)
+        return seen
+
+    assert [sizes(branches) for branches in ("both", "global only", "local only")] == [{64, 256}, {256}, {64}]
+    assert not torch.equal(run(fusion(model, branches="local only"), LARGE), run(fusion(model), LARGE))
+
+
 # ---------------------------------------------------------------- what they compute
 
 
@@ -179,7 +200,7 @@ def test_a_layer_in_context_equals_the_straightforward_one(model, run, block, si
     big = enlargement(8 * size[0], 8 * size[1], 128)
     plan = window_plan(*grid, big.ratio)
     (section, number), index = block
-    key = host_attention._key(3, sigma, *size, section, number, index)
+    key = host_attention.draw_key(3, sigma, *size, section, number, index)
     views = jittered_views(plan, key) if jitter else fixed_views(plan)
     strides = big.strides if global_attention == "strided" else None
     expected = oracle.scale_fusion_layer(x, weights, heads, grid, plan.jitter, views, big.factor, axes, strides)
@@ -266,7 +287,7 @@ def unchanged(model, run):
     """Fails the test if the shared MODEL is not what it was, or samples other bits than before."""
     picture, state, bits = run(model, LARGE, steps=1), state_of(model), bits_of(model)
     yield
-    assert host_convolution._factors.get({}) == {}
+    assert host_convolution._convolves.get({}) == {}
     assert state_of(model) == state
     assert torch.equal(run(model, LARGE, steps=1), picture)  # the host now unloads the clone that the test ran
     now = bits_of(model)

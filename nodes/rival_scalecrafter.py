@@ -1,0 +1,38 @@
+"""FreeScaleRivalScaleCrafter: ScaleCrafter, to compare with."""
+
+from comfy_api.latest import io
+
+from .host.errors import within_limits
+from .host.model import require_unet
+from .host.scalecrafter import with_scalecrafter
+from .rivals import MODEL, NATIVE_SIZE, PATCHED
+
+NAME = "FreeScale Rival ScaleCrafter"
+
+
+class FreeScaleRivalScaleCrafter(io.ComfyNode):
+    """The MODEL with re-dilated convolutions and noise-damped guidance (arXiv 2310.07702)."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FreeScaleRivalScaleCrafter",
+            display_name=NAME,
+            category="FreeScale/rivals",
+            description=(
+                "ScaleCrafter, to compare FreeScale with: dilated convolutions in many blocks, chosen by the picture's size. "
+                "Sample directly at the large size. Acts only above the model's native size."
+            ),
+            inputs=[
+                MODEL,
+                io.Boolean.Input("noise_damping", default=True, tooltip="Around 4×, take the unprompted part of the guidance from a less dilated model: one model call more in a step, fewer artefacts. Smaller pictures do without, as in the paper."),
+                NATIVE_SIZE,
+            ],
+            outputs=[PATCHED],
+        )  # fmt: skip
+
+    @classmethod
+    @within_limits
+    def execute(cls, model, noise_damping, native_size) -> io.NodeOutput:
+        require_unet(model, NAME)
+        return io.NodeOutput(with_scalecrafter(model, noise_damping, native_size, NAME))
