@@ -826,6 +826,12 @@ def bench(_: argparse.Namespace, rest: list[str]) -> int:
     return call([host.python, ROOT / "tests" / "bench", *rest], host_env(host))
 
 
+def quality(_: argparse.Namespace, rest: list[str]) -> int:
+    """Run tests/quality; further arguments go to it."""
+    host = prepare()
+    return call([host.python, ROOT / "tests" / "quality", *rest], host_env(host))
+
+
 def show_host(args: argparse.Namespace, _: list[str]) -> int:
     """Print where the environment's Python and ComfyUI are."""
     host = prepare()
@@ -860,7 +866,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     add("matrix", matrix, "run every combination of tests/matrix and write the README's tables", True)
     add("bench", bench, "measure speed and memory; everything after it goes to tests/bench", True)
 
-    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix")
+    add("quality", quality, "draw and measure pictures by every method; everything after it goes to tests/quality", True)
+
+    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix", "quality")
     args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)
     if rest and not args.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")

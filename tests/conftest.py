@@ -32,6 +32,7 @@ _load("freescale", ROOT / "__init__.py", package=True)
 dev = _load("dev", ROOT / "dev.py")
 _load("editor", ROOT / "tests" / "editor.py")
 _load("families", ROOT / "tests" / "families.py")
+_load("methods", ROOT / "tests" / "methods.py")
 _load("oracle", ROOT / "tests" / "oracle.py")
 for _name in ("measure", "layer", "unet"):
     _load(_name, ROOT / "tests" / "bench" / f"{_name}.py")

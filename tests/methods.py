@@ -1,0 +1,134 @@
+"""Ways from a prompt and a seed to a large picture: FreeScale, its ablations, its rivals, and what people use instead."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import comfy.model_patcher
+import families
+import torch
+from comfy_extras.nodes_hypertile import HyperTile
+from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
+from freescale.nodes.host.cascade import Stage, run_stage
+from freescale.nodes.rival_demofusion import FreeScaleRivalDemoFusion
+from freescale.nodes.rival_fouriscale import FreeScaleRivalFouriScale
+from freescale.nodes.rival_hidiffusion import FreeScaleRivalHiDiffusion
+from freescale.nodes.rival_scalecrafter import FreeScaleRivalScaleCrafter
+from freescale.nodes.scale_fusion_attention_patch import PRESETS
+
+import nodes as host_nodes
+
+DENOISE, DETAIL = 0.7, 2.0  # the cascade's defaults
+DEEP_SHRINK = dict(
+    block_number=3, downscale_factor=4.0, start_percent=0.0, end_percent=0.35, downscale_after_skip=True,
+    downscale_method="bicubic", upscale_method="bicubic",
+)  # fmt: skip
+DILATED_UP = "FreeScale + up blocks"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every method is given: a square picture of `side` px by a model whose native one has `native` px."""
+
+    model: comfy.model_patcher.ModelPatcher
+    positive: list
+    negative: list
+    vae: Any
+    native: int
+    side: int
+    seed: int
+    steps: int
+    cfg: float
+    sampler_name: str = "euler"
+    scheduler: str = "ddim_uniform"
+
+    def empty(self, side: int) -> dict:
+        """The host's empty LATENT."""
+        return families.host_node(host_nodes.EmptyLatentImage, side, side, 1)[0]
+
+    def ksampler(self, model, latent: dict, denoise: float = 1.0) -> dict:
+        """The host's KSampler."""
+        settings = (self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, self.positive, self.negative)
+        return families.host_node(host_nodes.KSampler, model, *settings, latent, denoise)[0]
+
+    def base(self) -> dict:
+        """The LATENT of the native picture."""
+        return self.ksampler(self.model, self.empty(self.native))
+
+    def picture(self, latent: dict) -> torch.Tensor:
+        """[1, H, W, 3], in 0 … 1."""
+        return self.vae.decode(latent["samples"])
+
+    def direct(self, model) -> torch.Tensor:
+        """Sampled at the large size at once."""
+        return self.picture(self.ksampler(model, self.empty(self.side)))
+
+    def cascade(
+        self, model, latent: dict, factor: int = 2, step: int = 0, denoise=DENOISE, detail=DETAIL, resize_in="pixels"
+    ) -> torch.Tensor:
+        """From the native picture through FreeScale's cascade, each stage `factor` × the one before, or `step` px more."""
+        side, picture = self.native, None
+        while side < self.side:
+            side = min(side + step if step else side * factor, self.side)
+            stage = Stage(
+                side, side, self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, denoise, detail, resize_in, "auto"
+            )
+            picture, latent = run_stage("FreeScale Cascade", model, self.positive, self.negative, self.vae, stage, latent, None)
+        return picture
+
+
+Method = Callable[[Work], torch.Tensor]
+
+
+def freescale(work: Work, fusion: dict | None = None, dilation: dict | None = None, **cascade) -> torch.Tensor:
+    """The whole method by its defaults; what is given changes it."""
+    model = families.with_scale_fusion(work.model, **(fusion or {}))
+    return work.cascade(families.with_dilation(model, **(dilation or {})), work.base(), **cascade)
+
+
+def demofusion(work: Work) -> torch.Tensor:
+    """Stages one integer apart, from the first step on, with the skip residual C³."""
+    base = work.base()
+    [model] = FreeScaleRivalDemoFusion.execute(work.model, 1.0, work.seed, 0, base).args
+    return work.cascade(model, base, step=work.native, denoise=1.0, detail=3.0, resize_in="latent")
+
+
+def hires_fix(work: Work) -> torch.Tensor:
+    """The latent enlarged and sampled again."""
+    size = ("bicubic", work.side, work.side, "disabled")
+    [enlarged] = families.host_node(host_nodes.LatentUpscale, work.base(), *size)
+    return work.picture(work.ksampler(work.model, enlarged, 0.55))
+
+
+def deep_shrink(work: Work) -> torch.Tensor:
+    """The host's PatchModelAddDownscale, by the side's ratio."""
+    settings = {**DEEP_SHRINK, "downscale_factor": work.side / work.native}
+    return work.direct(families.host_node(PatchModelAddDownscale, work.model, **settings)[0])
+
+
+def hypertile(work: Work) -> torch.Tensor:
+    """The host's HyperTile, in tiles of the native size."""
+    settings = dict(tile_size=work.native, swap_size=2, max_depth=0, scale_depth=False)
+    return work.direct(families.host_node(HyperTile, work.model, **settings)[0])
+
+
+ALL: dict[str, Method] = {
+    "FreeScale": freescale,
+    **{f"FreeScale, {name}": lambda work, name=name: freescale(work, {"preset": name}) for name in list(PRESETS)[1:]},
+    "without Scale Fusion": lambda work: work.cascade(families.with_dilation(work.model), work.base()),
+    "global only": lambda work: freescale(work, {"branches": "global only"}),
+    "local only": lambda work: freescale(work, {"branches": "local only"}),
+    "without dilation": lambda work: work.cascade(families.with_scale_fusion(work.model), work.base()),
+    "dilated up-blocks": lambda work: freescale(work, dilation={"preset": DILATED_UP}),
+    "latent resize": lambda work: freescale(work, resize_in="latent"),
+    "without the blend": lambda work: freescale(work, detail=inf),  # c = ((1 + cos) / 2)^∞ = 0
+    "direct": lambda work: work.direct(work.model),
+    "ScaleCrafter": lambda work: work.direct(FreeScaleRivalScaleCrafter.execute(work.model, True, 0).args[0]),
+    "FouriScale": lambda work: work.direct(FreeScaleRivalFouriScale.execute(work.model, 0.4, 0.7, 0).args[0]),
+    "HiDiffusion": lambda work: work.direct(FreeScaleRivalHiDiffusion.execute(work.model, work.seed, 0).args[0]),
+    "DemoFusion": demofusion,
+    "Deep Shrink": deep_shrink,
+    "HyperTile": hypertile,
+    "hires-fix": hires_fix,
+}
