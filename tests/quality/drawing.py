@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 from time import perf_counter, process_time
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # before this folder, which has a conftest of its own
 import conftest  # noqa: E402, F401  a real ComfyUI with the pack in it
 
 # isort: split
+import comfy.utils  # noqa: E402
 import methods  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -18,6 +19,8 @@ from freescale.nodes.demo.scenes import random_scene, random_view, render  # noq
 from freescale.nodes.demo_model import FreeScaleDemoModel  # noqa: E402
 from methods import Work  # noqa: E402
 from PIL import Image, PngImagePlugin  # noqa: E402
+
+comfy.utils.set_progress_bar_enabled(False)  # several pictures at once, and one bar for all of them
 
 NATIVE, STEPS, CFG = 256, 50, 4.0
 GOLDEN = 0.618034  # turns of the hue from seed to seed: any number of seeds covers the circle evenly
