@@ -787,9 +787,9 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
-def call(command: list, env: dict[str, str]) -> int:
+def call(command: list, env: dict[str, str], folder: Path = ROOT) -> int:
     """Run a command on this terminal; when we are told to end, let it end in order and stop its own servers."""
-    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, env=env)
+    process = subprocess.Popen([str(word) for word in command], cwd=folder, env=env)
     try:
         return process.wait()
     except BaseException as reason:
@@ -827,9 +827,9 @@ def bench(_: argparse.Namespace, rest: list[str]) -> int:
 
 
 def quality(_: argparse.Namespace, rest: list[str]) -> int:
-    """Run tests/quality; further arguments go to it."""
+    """Run tests/quality in the user's folder, where the files that it is told to write belong; further arguments go to it."""
     host = prepare()
-    return call([host.python, ROOT / "tests" / "quality", *rest], host_env(host))
+    return call([host.python, ROOT / "tests" / "quality", *rest], host_env(host), Path.cwd())
 
 
 def show_host(args: argparse.Namespace, _: list[str]) -> int:

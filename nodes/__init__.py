@@ -1,8 +1,10 @@
 """One node per file; `host` is what they use of ComfyUI."""
 
 from .blend_sampler import FreeScaleBlendSampler
+from .caption import FreeScaleCaption
 from .cascade_stage import FreeScaleCascadeStage, FreeScaleStagePictures
 from .demo_model import FreeScaleDemoModel
+from .grid import FreeScaleGrid
 from .region_detail_mask import RegionDetailMask
 from .restrained_dilation import RestrainedDilation
 from .rival_demofusion import FreeScaleRivalDemoFusion
@@ -11,6 +13,7 @@ from .rival_hidiffusion import FreeScaleRivalHiDiffusion
 from .rival_scalecrafter import FreeScaleRivalScaleCrafter
 from .scale_fusion_attention_patch import ScaleFusionAttentionPatch
 from .self_cascade_upscale import SelfCascadeUpscale
+from .timer import FreeScaleTimer
 
 NODES = [
     ScaleFusionAttentionPatch,
@@ -23,6 +26,9 @@ NODES = [
     FreeScaleRivalDemoFusion,
     FreeScaleRivalFouriScale,
     FreeScaleRivalHiDiffusion,
+    FreeScaleTimer,
+    FreeScaleCaption,
+    FreeScaleGrid,
     FreeScaleCascadeStage,
     FreeScaleStagePictures,
 ]

@@ -5,6 +5,7 @@ import urllib.request
 import dev
 
 INTERNAL = ("FreeScaleCascadeStage", "FreeScaleStagePictures")
+CATEGORIES = {"FreeScale/rivals": "FreeScaleRival", "FreeScale/compare": ("FreeScaleTimer", "FreeScaleCaption", "FreeScaleGrid")}
 
 
 def fetched(comfy, path: str) -> bytes:
@@ -17,12 +18,13 @@ def public_nodes(comfy) -> list[str]:
 
 
 def test_every_node_has_a_help_page_and_tooltips(comfy):
-    assert len(public_nodes(comfy)) == 10
+    assert len(public_nodes(comfy)) == 13
     for name in public_nodes(comfy):
         info = comfy.object_info[name]
         assert fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{name}.md").decode().startswith(f"# {info['display_name']}")
         assert info["description"]
-        assert info["category"] == ("FreeScale/rivals" if name.startswith("FreeScaleRival") else "FreeScale")
+        [category] = {folder for folder, names in CATEGORIES.items() if name.startswith(names)} or {"FreeScale"}
+        assert info["category"] == category
         for group in ("required", "optional"):
             for entry, (_, options) in info["input"].get(group, {}).items():
                 assert options.get("tooltip"), f"{name}.{entry}"
