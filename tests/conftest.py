@@ -34,8 +34,9 @@ _load("editor", ROOT / "tests" / "editor.py")
 _load("families", ROOT / "tests" / "families.py")
 _load("methods", ROOT / "tests" / "methods.py")
 _load("oracle", ROOT / "tests" / "oracle.py")
-for _name in ("measure", "layer", "unet"):
-    _load(_name, ROOT / "tests" / "bench" / f"{_name}.py")
+for _folder, _names in {"bench": ("measure", "layer", "unet"), "quality": ("figures", "report")}.items():
+    for _name in _names:
+        _load(_name, ROOT / "tests" / _folder / f"{_name}.py")
 
 
 @pytest.fixture(scope="session")

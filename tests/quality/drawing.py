@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from time import perf_counter, process_time
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # before this folder, which has a conftest of its own
+sys.path.append(str(Path(__file__).parents[1]))
 import conftest  # noqa: E402, F401  a real ComfyUI with the pack in it
 
 # isort: split

@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
+from figures import parts
 from freescale.nodes.demo.scenes import View, random_scene, random_view, render
 from PIL import Image
 
 
 @pytest.mark.parametrize("size", [256, 512, 1024])
-def test_one_character_is_two_pupils_and_a_mouth(parts, size):
+def test_one_character_is_two_pupils_and_a_mouth(size):
     rng = np.random.default_rng(7)
     for _ in range(12):
         assert parts(render(random_scene(rng), random_view(rng, "portrait"), size)) == (2, 1)
 
 
-def test_two_characters_are_four_pupils_and_two_mouths(parts):
+def test_two_characters_are_four_pupils_and_two_mouths():
     rng = np.random.default_rng(8)
     pair = Image.new("RGB", (512, 256))
     for x in (0, 256):
@@ -21,7 +22,7 @@ def test_two_characters_are_four_pupils_and_two_mouths(parts):
     assert parts(pair) == (4, 2)
 
 
-def test_the_meadow_is_empty(parts):
+def test_the_meadow_is_empty():
     rng = np.random.default_rng(9)
     for _ in range(12):
         assert parts(render(random_scene(rng), random_view(rng, "backdrop"), 256)) == (0, 0)

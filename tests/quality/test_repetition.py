@@ -6,6 +6,7 @@ from pathlib import Path
 import comfy.sample
 import pytest
 import torch
+from figures import parts
 from freescale.nodes.demo_model import FreeScaleDemoModel
 from freescale.nodes.host.cascade import Stage, run_stage
 from freescale.nodes.restrained_dilation import RestrainedDilation
@@ -50,13 +51,13 @@ def pictures():
     return rows
 
 
-def test_the_native_picture_and_freescale_have_one_character(parts, pictures):
+def test_the_native_picture_and_freescale_have_one_character(pictures):
     for native, _, enlarged in pictures:
         assert parts(native)[0] == 2
         assert parts(enlarged)[0] == 2, "eyes"
         assert parts(enlarged)[1] == 1, "mouths"
 
 
-def test_direct_sampling_repeats_it(parts, pictures):
+def test_direct_sampling_repeats_it(pictures):
     repeated = [parts(direct)[0] > 2 for _, direct, _ in pictures]
     assert sum(repeated) >= len(repeated) / 2, repeated
