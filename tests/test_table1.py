@@ -22,7 +22,7 @@ import methods  # noqa: E402
 import table  # noqa: E402
 
 PROMPTS = "hat yes, hue 0.6\nhat no, framing portrait\n"
-DRAWN = ("reference", "direct", "FreeScale")
+DRAWN = ("reference", "FreeScale")  # by the table; one method, as measuring one takes seconds
 
 
 class Untrained(FeatureExtractorInceptionV3):
@@ -53,7 +53,7 @@ def command(files):
     def arguments(**changed) -> list[str]:
         given = {"checkpoint": "demo", "prompts": files / "prompts.txt", "images": 2, "steps": 2, "folder": files / "pictures"}
         given |= {"inception": files / "inception.pth", "json": files / "table.json", **changed}
-        return [f"--{name}={value}" for name, value in given.items()] + ["--methods", "direct", "FreeScale"]
+        return [f"--{name}={value}" for name, value in given.items()] + ["--methods", "FreeScale"]
 
     return arguments
 
@@ -63,7 +63,7 @@ def interrupted(files, command):
     """When each picture was drawn before somebody pressed Ctrl-C."""
     folder = files / "pictures"
     run = subprocess.Popen([sys.executable, FOLDER, *command()], stderr=subprocess.PIPE, text=True)
-    while not (folder / "direct" / "00000.png").exists():
+    while not (folder / "reference" / "00000.png").exists():
         assert run.poll() is None, run.stderr.read()
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)
@@ -78,15 +78,14 @@ def result(interrupted, command):
 
 
 def test_an_interrupted_table_goes_on(files, interrupted, result):
-    assert len(interrupted) < 6
+    assert 0 < len(interrupted) < 4
     assert all(path.stat().st_mtime_ns == drawn for path, drawn in interrupted.items())
     found = {path.relative_to(files / "pictures").as_posix() for path in files.glob("pictures/**/*") if path.is_file()}
     assert found == {
         "settings.json", *(f"{name}/{file}" for name in DRAWN for file in ("00000.png", "00001.png", "minutes.jsonl"))
     }  # fmt: skip
     assert json.loads((files / "table.json").read_text()) == json.loads(json.dumps(result))
-    assert list(result["methods"]) == ["direct", "FreeScale"]
-    assert all(0 < row["minutes"] < 5 for row in result["methods"].values())
+    assert list(result["methods"]) == ["FreeScale"] and 0 < result["methods"]["FreeScale"]["minutes"] < 5
 
 
 def test_the_figures_are_those_of_the_library(files, result):
