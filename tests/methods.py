@@ -10,6 +10,7 @@ import families
 import torch
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
+from freescale.nodes.host import pictures
 from freescale.nodes.host.cascade import Stage, run_stage
 from freescale.nodes.rival_demofusion import FreeScaleRivalDemoFusion
 from freescale.nodes.rival_fouriscale import FreeScaleRivalFouriScale
@@ -58,7 +59,7 @@ class Work:
 
     def picture(self, latent: dict) -> torch.Tensor:
         """[1, H, W, 3], in 0 … 1."""
-        return self.vae.decode(latent["samples"])
+        return pictures.decode(self.vae, latent["samples"], "auto")
 
     def direct(self, model) -> torch.Tensor:
         """Sampled at the large size at once."""

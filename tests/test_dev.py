@@ -401,6 +401,7 @@ def test_pictures_come_in_the_order_of_the_stages(tmp_path):
 def test_what_follows_test_belongs_to_pytest():
     args, rest = dev.parse(["test", "-k", "mask", "tests/web", "--lf", "-h"])
     assert args.function is dev.test and rest == ["-k", "mask", "tests/web", "--lf", "-h"]
+    assert dev.parse(["table1", "--json", "a.json"])[1] == ["--json", "a.json"]
     assert dev.parse(["serve", "--port", "9", "--lowvram"])[1] == ["--lowvram"]
     with pytest.raises(SystemExit):
         dev.parse(["demo", "--nonsense"])

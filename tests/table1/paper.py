@@ -1,0 +1,40 @@
+"""The methods that Table 1 compares, each by the settings of its own paper (js/docs has them in words)."""
+
+from dataclasses import replace
+
+import comfy.model_base
+import families
+import methods
+import torch
+from comfy_extras.nodes_freelunch import FreeU
+from methods import Work
+
+REFERENCE = "reference"
+METHODS = ("direct", "ScaleCrafter", "FouriScale", "HiDiffusion", "DemoFusion", "FreeScale")
+FREE_U = (1.1, 1.2, 0.6, 0.4)  # on in the authors' scripts of FreeScale and of FouriScale
+
+
+def paper_cfg(model) -> dict[str, float]:
+    """Name → guidance scale in its paper."""
+    by_name = dict.fromkeys((REFERENCE, *METHODS), 7.5)
+    if isinstance(model.model, comfy.model_base.SDXL):
+        by_name |= {"ScaleCrafter": 5.0, "FouriScale": 5.0}
+    return by_name
+
+
+def drawn(name: str, work: Work) -> torch.Tensor:
+    """A method's picture [1, H, W, 3]; the reference is that of the native size."""
+    if name == REFERENCE:
+        return work.picture(work.base())
+    if name in ("FouriScale", "FreeScale"):
+        work = replace(work, model=families.host_node(FreeU, work.model, *FREE_U)[0])
+    if name == "FouriScale":
+        # The authors tell SDXL the native size: ComfyUI would tell it the target's.
+        size = {"width": work.native, "height": work.native}
+        positive, negative = (
+            [[tokens, {**size, **more}] for tokens, more in prompt] for prompt in (work.positive, work.negative)
+        )
+        work = replace(work, positive=positive, negative=negative, sampler_name="euler_ancestral")
+    if name == "FreeScale":
+        return methods.freescale(work, {"seed": work.seed})
+    return methods.ALL[name](work)
