@@ -2,6 +2,7 @@
 
 from .blend_sampler import FreeScaleBlendSampler
 from .cascade_stage import FreeScaleCascadeStage, FreeScaleStagePictures
+from .compare import FreeScaleCompare
 from .demo_model import FreeScaleDemoModel
 from .region_detail_mask import RegionDetailMask
 from .restrained_dilation import RestrainedDilation
@@ -23,6 +24,7 @@ NODES = [
     FreeScaleRivalDemoFusion,
     FreeScaleRivalFouriScale,
     FreeScaleRivalHiDiffusion,
+    FreeScaleCompare,
     FreeScaleCascadeStage,
     FreeScaleStagePictures,
 ]

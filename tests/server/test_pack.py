@@ -17,12 +17,13 @@ def public_nodes(comfy) -> list[str]:
 
 
 def test_every_node_has_a_help_page_and_tooltips(comfy):
-    assert len(public_nodes(comfy)) == 10
+    assert len(public_nodes(comfy)) == 11
     for name in public_nodes(comfy):
         info = comfy.object_info[name]
         assert fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{name}.md").decode().startswith(f"# {info['display_name']}")
         assert info["description"]
-        assert info["category"] == ("FreeScale/rivals" if name.startswith("FreeScaleRival") else "FreeScale")
+        folder = "/rivals" if name.startswith("FreeScaleRival") else "/compare" if name == "FreeScaleCompare" else ""
+        assert info["category"] == f"FreeScale{folder}"
         for group in ("required", "optional"):
             for entry, (_, options) in info["input"].get(group, {}).items():
                 assert options.get("tooltip"), f"{name}.{entry}"
