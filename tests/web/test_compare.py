@@ -256,7 +256,8 @@ def test_pictures_come_back_with_the_tab_and_the_hint_with_the_page(compared):
     compared.reload()
     compared.wait_for_function(READY, timeout=60_000)
     compared.wait_for_function(f"() => {COMPARE}", timeout=20_000)
-    assert compared.evaluate("() => document.querySelector('.freescale-compare .hint') !== null")
+    compared.locator(".freescale-compare .stage").wait_for()
+    assert compared.locator(".freescale-compare .hint").is_visible() is not state(compared)["filled"]
 
 
 def test_in_another_language(client, pictures):
