@@ -1,6 +1,7 @@
 // FreeScale Region Detail in the editor: the `regions` widget shows the map over the picture and opens the painter.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { addStyles, follow, lastOutput, load } from "./node.js";
 import { legend } from "./painter/colours.js";
 import { readPainting, writePainting } from "./painter/painting.js";
 import { DetailRaster, gridOf } from "./painter/raster.js";
@@ -13,7 +14,7 @@ const NO_PICTURE_SIDE = 1024;
 const settings = { tool: "brush", detail: 3, size: 0.06, hardness: 0.5, opacity: 0.7 }; // of the painter, for every node
 
 const here = (file) => new URL(file, import.meta.url).href;
-document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: here("./region_detail.css") }));
+addStyles("./region_detail.css");
 
 /** What the widget shows and edits, for one node. */
 class Regions {
@@ -39,7 +40,7 @@ class Regions {
   }
 
   async label() {
-    const { texts } = await loadTexts(app, api);
+    const { texts } = await loadTexts(app, api, "freescalePainter");
     for (const [name, text, title] of [["paint", "paint", "paintHint"], ["fetch", "fetch", "fetchHint"]])
       Object.assign(this.element.querySelector(`.${name}`), { textContent: texts[text], title: texts[title] });
     this.canvas.setAttribute("aria-label", texts.preview);
@@ -115,8 +116,7 @@ class Regions {
   /** After undo or a change of tab, which make nodes anew: what the client remembers of the last run. */
   async remember() {
     if (this.backdrop || this.mask) return;
-    const inside = this.node.graph !== app.graph && this.node.graph?.id;
-    const output = app.nodeOutputs?.[inside ? `${inside}:${this.node.id}` : String(this.node.id)];
+    const output = lastOutput(this.node);
     if (output?.backdrop) await this.executed(output);
   }
 
@@ -144,7 +144,7 @@ class Regions {
 
   async open() {
     await this.findPicture();
-    const { texts, language } = await loadTexts(app, api);
+    const { texts, language } = await loadTexts(app, api, "freescalePainter");
     const dialog = Object.assign(document.createElement("dialog"), { className: "freescale-painter" });
     const frame = Object.assign(document.createElement("iframe"), { src: here("./painter/index.html"), title: texts.painter });
     const size = this.size;
@@ -181,14 +181,6 @@ class Regions {
   }
 }
 
-/** An image of ComfyUI's folders, or null where there is none. */
-async function load(file) {
-  if (!file) return null;
-  const image = new Image();
-  image.src = api.apiURL(`/view?${new URLSearchParams({ ...file, rand: Math.random() })}`);
-  return image.decode().then(() => image, () => null);
-}
-
 /** The node that an input is wired to, past reroutes. */
 function source(node, input) {
   if (!node.graph) return null; // on its way out
@@ -207,16 +199,6 @@ function theme(root) {
     if (colour) root.style.setProperty(ours, colour);
   }
   root.style.colorScheme = document.body.classList.contains("dark-theme") ? "dark" : "light";
-}
-
-/** Call `after` when the node's `name` is called, behind whatever is there. */
-function follow(node, name, after) {
-  const before = node[name];
-  node[name] = function (...values) {
-    const result = before?.apply(this, values);
-    after(...values);
-    return result;
-  };
 }
 
 app.registerExtension({

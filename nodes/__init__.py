@@ -3,6 +3,7 @@
 from .blend_sampler import FreeScaleBlendSampler
 from .caption import FreeScaleCaption
 from .cascade_stage import FreeScaleCascadeStage, FreeScaleStagePictures
+from .compare import FreeScaleCompare
 from .demo_model import FreeScaleDemoModel
 from .grid import FreeScaleGrid
 from .region_detail_mask import RegionDetailMask
@@ -29,6 +30,7 @@ NODES = [
     FreeScaleTimer,
     FreeScaleCaption,
     FreeScaleGrid,
+    FreeScaleCompare,
     FreeScaleCascadeStage,
     FreeScaleStagePictures,
 ]

@@ -52,4 +52,9 @@ def preview(image: torch.Tensor | None) -> list[dict]:
     scale = LARGEST_PREVIEW / max(x.shape[-2:])
     if scale < 1:
         x = F.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
-    return ui.PreviewImage(rearrange(x, "b c h w -> b h w c")).as_dict()["images"]
+    return previews(rearrange(x, "b c h w -> b h w c"))
+
+
+def previews(image: torch.Tensor) -> list[dict]:
+    """Every one of the pictures [B, H, W, 3], at its full size, saved in ComfyUI's temp folder for the web client."""
+    return ui.PreviewImage(image[..., :3].float()).as_dict()["images"]

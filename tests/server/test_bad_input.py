@@ -6,7 +6,7 @@ from math import nan
 import pytest
 
 CASCADE, FUSION, DILATION = "FreeScale Cascade", "FreeScale Scale Fusion", "FreeScale Restrained Dilation"
-REGIONS, BLEND = "FreeScale Region Detail", "FreeScale Blend Sampler"
+REGIONS, BLEND, COMPARE = "FreeScale Region Detail", "FreeScale Blend Sampler", "FreeScale Compare"
 
 
 def base() -> dict:
@@ -73,6 +73,11 @@ def regions(side: int = 64, **inputs):
     )
 
 
+def without_cascade(prompt: dict) -> None:
+    """A change: only what others add."""
+    del prompt["cascade"], prompt["fusion"], prompt["dilation"], prompt["save"]
+
+
 def unwire(node: str, name: str):
     """A change: an input without a link."""
     return lambda prompt: prompt[node]["inputs"].pop(name)
@@ -81,6 +86,7 @@ def unwire(node: str, name: str):
 picture = with_node("picture", "EmptyImage", {"width": 64, "height": 64, "batch_size": 1, "color": 0}, to="cascade.image")
 broken = with_node("broken", "LatentMultiply", {"samples": ["latent", 0], "multiplier": nan}, to="cascade.latent_image")
 decoded = with_node("decoded", "VAEDecode", {"samples": ["broken", 0], "vae": ["demo", 3]}, to="cascade.image")
+compared = with_node("compare", "FreeScaleCompare", {"image_a": ["picture", 0], "image_b": ["decoded", 0]})
 flow = with_node("flow", "ModelSamplingSD3", {"model": ["demo", 0], "shift": 3.0}, to="cascade.model")
 transformer = {"unet_name": "tiny_sd3.safetensors", "weight_dtype": "default"}
 text = with_node("text", "PrimitiveString", {"value": "twice"}, to="cascade.stages")
@@ -132,6 +138,8 @@ TABLE = {
     "a painting of a later version": (regions(regions='{"version": 2, "shapes": []}'), REGIONS, "regions", "version", "Update the node pack"),
     "regions that are no painting": (regions(regions="left half"), REGIONS, "regions", "left half", "Clear it, or paint it anew"),
     "a shape that does not exist": (regions(regions='{"version": 1, "shapes": [{"kind": "star"}]}'), REGIONS, "regions", "star", "paint it anew"),
+    "NaN in a picture to compare": (together(picture, broken, decoded, compared, without_cascade), COMPARE, "image_b", "NaN", "Look for the node before it"),
+    "nothing to compare with": (together(picture, compared, unwire("compare", "image_b"), without_cascade), "FreeScaleCompare", "image_b", "image_b", "Required input is missing"),
     "a map of another aspect": (together(regions(), setting("cascade", stages="128x64")), CASCADE, "detail_map", "64x64", "same aspect ratio"),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ import urllib.request
 import dev
 
 INTERNAL = ("FreeScaleCascadeStage", "FreeScaleStagePictures")
-CATEGORIES = {"FreeScale/rivals": "FreeScaleRival", "FreeScale/compare": ("FreeScaleTimer", "FreeScaleCaption", "FreeScaleGrid")}
+CATEGORIES = {"FreeScale/rivals": "FreeScaleRival", "FreeScale/compare": ("FreeScaleTimer", "FreeScaleCaption", "FreeScaleGrid", "FreeScaleCompare")}
 
 
 def fetched(comfy, path: str) -> bytes:
@@ -18,7 +18,7 @@ def public_nodes(comfy) -> list[str]:
 
 
 def test_every_node_has_a_help_page_and_tooltips(comfy):
-    assert len(public_nodes(comfy)) == 13
+    assert len(public_nodes(comfy)) == 14
     for name in public_nodes(comfy):
         info = comfy.object_info[name]
         assert fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{name}.md").decode().startswith(f"# {info['display_name']}")

@@ -1,0 +1,32 @@
+// What the widgets of this pack share of the client.
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+
+/** Add a style sheet of this folder to the page. */
+export function addStyles(file) {
+  document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL(file, import.meta.url).href }));
+}
+
+/** An image of ComfyUI's folders, or null where there is none. */
+export async function load(file) {
+  if (!file) return null;
+  const image = new Image();
+  image.src = api.apiURL(`/view?${new URLSearchParams({ ...file, rand: Math.random() })}`);
+  return image.decode().then(() => image, () => null);
+}
+
+/** What the client remembers of the node's last run, after undo or a change of tab, which make nodes anew. */
+export function lastOutput(node) {
+  const inside = node.graph !== app.graph && node.graph?.id;
+  return app.nodeOutputs?.[inside ? `${inside}:${node.id}` : String(node.id)];
+}
+
+/** Call `after` when the node's `name` is called, behind whatever is there. */
+export function follow(node, name, after) {
+  const before = node[name];
+  node[name] = function (...values) {
+    const result = before?.apply(this, values);
+    after(...values);
+    return result;
+  };
+}

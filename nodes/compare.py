@@ -1,0 +1,46 @@
+"""FreeScaleCompare: two pictures, zoomed as one in the editor."""
+
+import torch
+from comfy_api.latest import io
+
+from .host.errors import bad_input
+from .host.pictures import previews
+
+NAME = "FreeScale Compare"
+
+
+class FreeScaleCompare(io.ComfyNode):
+    """Gives js/compare.js what it shows; the keys are not `images`, which the client would show once more by itself."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FreeScaleCompare",
+            display_name=NAME,
+            category="FreeScale/compare",
+            description="Shows two pictures side by side or under a slider, zoomed and moved as one, whatever their sizes: a 1K picture and its 4K result, or two methods.",
+            inputs=[
+                io.Image.Input("image_a", tooltip="The picture on the left. Of a batch each one is compared with its like in image_b."),
+                io.Image.Input("image_b", tooltip="The picture on the right. It may have another size; both are fitted to the same frame."),
+            ],
+            is_output_node=True,
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, image_a, image_b) -> io.NodeOutput:
+        for name, image in (("image_a", image_a), ("image_b", image_b)):
+            _check(name, image)
+        return io.NodeOutput(ui={"freescale_a": previews(image_a), "freescale_b": previews(image_b)})
+
+
+def _check(name: str, image: torch.Tensor) -> None:
+    """Refuse what cannot be shown."""
+    if image.ndim != 4 or image.shape[-1] not in (3, 4) or not image.numel():
+        raise bad_input(
+            NAME, name, list(image.shape), "a picture has the shape [batch, height, width, 3]. Convert a mask with MaskToImage"
+        )
+    if not torch.isfinite(image).all():
+        raise bad_input(
+            NAME, name, "NaN",
+            "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture",
+        )  # fmt: skip
