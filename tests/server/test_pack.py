@@ -5,7 +5,10 @@ import urllib.request
 import dev
 
 INTERNAL = ("FreeScaleCascadeStage", "FreeScaleStagePictures")
-CATEGORIES = {"FreeScale/rivals": "FreeScaleRival", "FreeScale/compare": ("FreeScaleTimer", "FreeScaleCaption", "FreeScaleGrid", "FreeScaleCompare")}
+CATEGORIES = {
+    "FreeScale/rivals": "FreeScaleRival",
+    "FreeScale/compare": ("FreeScaleTimer", "FreeScaleCaption", "FreeScaleGrid", "FreeScaleCompare"),
+}
 
 
 def fetched(comfy, path: str) -> bytes:
