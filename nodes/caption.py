@@ -3,7 +3,10 @@
 from comfy_api.latest import io
 
 from .contact_sheet import captioned
+from .host.pictures import require_picture
 from .types import SamplingTime
+
+NAME = "FreeScale Caption"
 
 
 class FreeScaleCaption(io.ComfyNode):
@@ -13,7 +16,7 @@ class FreeScaleCaption(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleCaption",
-            display_name="FreeScale Caption",
+            display_name=NAME,
             category="FreeScale/compare",
             description="Writes a name, and how long the sampling took, above a picture.",
             inputs=[
@@ -27,5 +30,6 @@ class FreeScaleCaption(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, label, time=None) -> io.NodeOutput:
+        require_picture(NAME, "image", image)
         seconds = time and time.seconds(cls.hidden.prompt)
         return io.NodeOutput(captioned(image, f"{label} · {seconds:.1f} s" if seconds else label))

@@ -1,10 +1,8 @@
 """FreeScaleCompare: two pictures, zoomed as one in the editor."""
 
-import torch
 from comfy_api.latest import io
 
-from .host.errors import bad_input
-from .host.pictures import previews
+from .host.pictures import previews, require_picture
 
 NAME = "FreeScale Compare"
 
@@ -29,18 +27,5 @@ class FreeScaleCompare(io.ComfyNode):
     @classmethod
     def execute(cls, image_a, image_b) -> io.NodeOutput:
         for name, image in (("image_a", image_a), ("image_b", image_b)):
-            _check(name, image)
+            require_picture(NAME, name, image)
         return io.NodeOutput(ui={"freescale_a": previews(image_a), "freescale_b": previews(image_b)})
-
-
-def _check(name: str, image: torch.Tensor) -> None:
-    """Refuse what cannot be shown."""
-    if image.ndim != 4 or image.shape[-1] not in (3, 4) or not image.numel():
-        raise bad_input(
-            NAME, name, list(image.shape), "a picture has the shape [batch, height, width, 3]. Convert a mask with MaskToImage"
-        )
-    if not torch.isfinite(image).all():
-        raise bad_input(
-            NAME, name, "NaN",
-            "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture",
-        )  # fmt: skip

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from .contact_sheet import grid
 from .host.errors import bad_input, within_limits
+from .host.pictures import require_picture
 
 NAME = "FreeScale Grid"
 PICTURES = 9
@@ -31,8 +32,10 @@ class FreeScaleGrid(io.ComfyNode):
     @classmethod
     @within_limits
     def execute(cls, columns, cell, **wired) -> io.NodeOutput:
-        batches = [wired[name] for name in (f"picture_{n}" for n in range(1, PICTURES + 1)) if wired.get(name) is not None]
-        pictures = [picture for batch in batches for picture in batch]
+        names = [name for name in (f"picture_{n}" for n in range(1, PICTURES + 1)) if wired.get(name) is not None]
+        for name in names:
+            require_picture(NAME, name, wired[name])
+        pictures = [picture for name in names for picture in wired[name]]
         if not pictures:
             raise bad_input(NAME, "picture_1", "none", "there is nothing to show. Wire at least one picture")
         return io.NodeOutput(grid(pictures, min(columns, len(pictures)), cell))

@@ -66,13 +66,7 @@ def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, 
             "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge",
         )
     if image is not None:
-        if not torch.isfinite(image).all():
-            raise bad_input(
-                node,
-                "image",
-                "NaN",
-                "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture",
-            )
+        pictures.require_picture(node, "image", image)
         if min(image.shape[1:3]) < LATENT_CELL:
             raise bad_input(
                 node,

@@ -7,6 +7,7 @@ from comfy_api.latest import ui
 from einops import rearrange
 
 from ...freescale_core.geometry import LATENT_CELL
+from .errors import bad_input
 
 TILE, OVERLAP = 64, 16  # latent cells
 LARGEST_PREVIEW = 2048  # px
@@ -53,6 +54,19 @@ def preview(image: torch.Tensor | None) -> list[dict]:
     if scale < 1:
         x = F.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
     return previews(rearrange(x, "b c h w -> b h w c"))
+
+
+def require_picture(node: str, name: str, image: torch.Tensor) -> None:
+    """Refuse what is no batch of pictures of finite values."""
+    if image.ndim != 4 or image.shape[-1] not in (3, 4) or not image.numel():
+        raise bad_input(
+            node, name, list(image.shape), "a picture has the shape [batch, height, width, 3]. Convert a mask with MaskToImage"
+        )
+    if not torch.isfinite(image).all():
+        raise bad_input(
+            node, name, "NaN",
+            "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture",
+        )  # fmt: skip
 
 
 def previews(image: torch.Tensor) -> list[dict]:

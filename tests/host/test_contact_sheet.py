@@ -6,6 +6,7 @@ import families
 import pytest
 import torch
 from comfy_execution.utils import CurrentNodeContext
+from freescale.nodes.caption import FreeScaleCaption
 from freescale.nodes.contact_sheet import PAPER, captioned, grid
 from freescale.nodes.demo_model import FreeScaleDemoModel
 from freescale.nodes.grid import FreeScaleGrid
@@ -83,3 +84,13 @@ def test_a_timed_model_samples_the_same_and_its_time_is_taken():
     assert sampled["samples"].equal(plain["samples"])
     assert 0 < timer.seconds({"5": {}}) <= time.perf_counter() - began
     assert not model.model_options["transformer_options"].get("wrappers"), "the model given is as it was"
+
+
+@pytest.mark.parametrize(
+    "broken, words", [(torch.zeros(1, 8, 8, 1), r"\[1, 8, 8, 1\]"), (torch.full((1, 8, 8, 3), torch.nan), "NaN")]
+)
+def test_what_is_no_picture_is_refused(broken, words):
+    with pytest.raises(ValueError, match=f"FreeScale Caption › image = .*{words}"):
+        FreeScaleCaption.execute(broken, "name")
+    with pytest.raises(ValueError, match=f"FreeScale Grid › picture_2 = .*{words}"):
+        FreeScaleGrid.execute(3, 64, picture_1=filled(8, 8, 0.5), picture_2=broken)
