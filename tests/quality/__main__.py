@@ -109,7 +109,12 @@ def main(argv: list[str]) -> int:
     if args.json:
         args.json.write_text(json.dumps({"native": NATIVE, "steps": STEPS, "cfg": CFG, "sizes": figures}, indent=2), "utf-8")
     if args.page:
-        report.write_page(args.page, figures, found, (NATIVE, STEPS, CFG))
+        shown = {
+            side: {name: [p.path for p in ps] for name, ps in methods.items() if name != TRUTH} for side, methods in found.items()
+        }
+        for paths in shown.values():
+            paths[ENLARGED] = [args.folder / str(NATIVE) / NATIVE_PICTURE / path.name for path in paths[ENLARGED]]
+        report.write_page(args.page, figures, shown, (NATIVE, STEPS, CFG))
     return 0
 
 

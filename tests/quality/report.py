@@ -8,26 +8,26 @@ from figures import bootstrap, wilson
 from PIL import Image, ImageDraw, ImageFont
 
 SHOWN, THUMBNAIL, MARGIN, FONT = 6, 160, 4, 15  # seeds and px of a contact sheet
-COLUMNS = ("one character", "parts too many", "detail, dB", "texture", "fidelity, dB", "seconds")
+COLUMNS = ("one character", "repeated parts", "detail, dB", "texture", "fidelity, dB", "seconds")
 
 
 def summary(rows: list[dict], truths: list[dict]) -> dict:
     """A method's figures with 95 % intervals [low, high]: shares by Wilson's score, medians by bootstrap."""
     true = np.mean([10 * np.log10(row["detail_energy"]) for row in truths])
-    single = sum((row["pupils"], row["mouths"]) == (2, 1) for row in rows)
+    shares = {
+        "one_character": sum((row["pupils"], row["mouths"]) == (2, 1) for row in rows),
+        "repeated_parts": sum(row["pupils"] > 2 or row["mouths"] > 1 for row in rows),
+    }
     values = {
-        "parts_too_many": ([max(row["pupils"] - 2, 0) + max(row["mouths"] - 1, 0) for row in rows], np.mean),
-        "detail_db": ([10 * np.log10(row["detail_energy"]) - true for row in rows], np.median),
-        "texture": ([row["texture"] for row in rows], np.median),
-        "fidelity_db": ([row["fidelity_db"] for row in rows], np.median),
-        "seconds": ([row["seconds"] for row in rows], np.median),
+        "detail_db": [10 * np.log10(row["detail_energy"]) - true for row in rows],
+        **{name: [row[name] for row in rows] for name in ("texture", "fidelity_db", "seconds")},
     }
     return {
         "pictures": len(rows),
-        "one_character": {"value": single / len(rows), "interval": wilson(single, len(rows))},
+        **{name: {"value": number / len(rows), "interval": wilson(number, len(rows))} for name, number in shares.items()},
         **{
-            name: {"value": float(statistic(numbers)), "interval": bootstrap(numbers, statistic)}
-            for name, (numbers, statistic) in values.items()
+            name: {"value": float(np.median(numbers)), "interval": bootstrap(numbers)}
+            for name, numbers in values.items()
             if None not in numbers
         },
         "drawn_at": dict(Counter(row["commit"] for row in rows if row["commit"])),
@@ -49,14 +49,8 @@ def table(rows: dict[str, dict]) -> str:
 
     lines = [f"| | pictures | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for name, row in rows.items():
-        cells = [cell(row["one_character"], ".0f", 100).replace("(", "% (")]
-        patterns = (
-            (".1f", "parts_too_many"),
-            ("+.1f", "detail_db"),
-            (".2f", "texture"),
-            (".1f", "fidelity_db"),
-            (".1f", "seconds"),
-        )
+        cells = [cell(row[share], ".0f", 100).replace(" (", " % (") for share in ("one_character", "repeated_parts")]
+        patterns = (("+.1f", "detail_db"), (".2f", "texture"), (".1f", "fidelity_db"), (".1f", "seconds"))
         cells += [cell(row.get(figure), pattern) for pattern, figure in patterns]
         lines.append(f"| {name} | {row['pictures']} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -75,13 +69,12 @@ def contact_sheet(methods: dict[str, list[Path]]) -> Image.Image:
     return sheet
 
 
-def write_page(page: Path, figures: dict, found: dict, settings: tuple) -> None:
+def write_page(page: Path, figures: dict, pictures: dict, settings: tuple) -> None:
     """Replace what stands between the page's markers; a sheet of each size lies in the folder `images` beside it."""
     text, sections = page.read_text("utf-8"), []
     for side, rows in figures.items():
         picture = page.parent / "images" / f"{page.stem}_{side}.jpg"
-        drawn = {name: [p.path for p in ps] for name, ps in found[side].items() if ps[0].path.exists()}
-        contact_sheet(drawn).save(picture, quality=85)
+        contact_sheet(pictures[side]).save(picture, quality=85)
         sections += [f"## {title(side, *settings)}", table(rows), f"![Seeds 0 to 5 of every method](images/{picture.name})"]
     first, last = "<!-- figures -->", "<!-- /figures -->"
     before, _, after = text.partition(first)

@@ -48,8 +48,8 @@ def test_fidelity_is_the_error_of_the_picture_averaged_down():
 def test_intervals():
     assert wilson(8, 10) == pytest.approx((0.490, 0.943), abs=5e-4)  # as in any table
     assert wilson(0, 16)[0] == 0 and wilson(16, 16)[1] == pytest.approx(1)
-    low, high = bootstrap(np.random.default_rng(1).normal(5, 1, 100), np.mean)
-    assert low < 5 < high and high - low == pytest.approx(2 * 1.96 / 10, rel=0.25)
+    low, high = bootstrap(np.random.default_rng(1).normal(5, 1, 400))
+    assert low < 5 < high and high - low == pytest.approx(2 * 1.96 * (np.pi / 2 / 400) ** 0.5, rel=0.3)
 
 
 def test_a_summary_counts_and_compares_with_the_truth(tmp_path):
@@ -58,10 +58,10 @@ def test_a_summary_counts_and_compares_with_the_truth(tmp_path):
     figures = summary(rows, [{**row, "detail_energy": 10.0}])
     assert figures["pictures"] == 4 and figures["drawn_at"] == {"abc": 4}
     assert figures["one_character"]["value"] == 0.5
-    assert figures["parts_too_many"]["value"] == 3 / 4
+    assert figures["repeated_parts"]["value"] == 0.25
     assert figures["detail_db"] == {"value": -10, "interval": (-10, -10)}
     [line] = [line for line in table({"ours": figures}).splitlines() if line.startswith("| ours")]
-    assert "| 4 | 50 % (15 … 85) | 0.8 (0.0 … 2.2) | -10.0 (-10.0 … -10.0) |" in line
+    assert "| 4 | 50 % (15 … 85) | 25 % (5 … 70) | -10.0 (-10.0 … -10.0) |" in line
     for name in ("a", "b"):
         drawing(1, 64).save(tmp_path / f"{name}.png")
     assert contact_sheet({"x": [tmp_path / "a.png"] * 9, "y": [tmp_path / "b.png"]}).size == (6 * 164 + 4, 2 * (160 + 15 + 8))
