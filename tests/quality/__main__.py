@@ -7,9 +7,9 @@ report is of all pictures that are there. A time is that of one processor core, 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -88,22 +88,18 @@ def there(args: argparse.Namespace) -> dict[int, dict[str, list[Picture]]]:
 
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        try:
-            missing = [pool.submit(draw, picture) for picture in wanted(args) if not picture.path.exists()]
-            for done in tqdm(as_completed(missing), "drawing", len(missing), unit="picture"):
-                done.result()
-            found = there(args)
-            measuring = {
-                picture: pool.submit(measured, picture) for methods in found.values() for ps in methods.values() for picture in ps
-            }
-            for done in tqdm(as_completed(measuring.values()), "measuring", len(measuring), unit="picture"):
-                done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # what is drawn is kept
-            raise
-    figures = {side: {name: report.summary([measuring[p].result() for p in ps], [measuring[p].result() for p in methods[TRUTH]])
-               for name, ps in methods.items()} for side, methods in found.items()}  # fmt: skip
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the processes that draw would outlive this one
+    missing = [picture for picture in wanted(args) if not picture.path.exists()]
+    with get_context("spawn").Pool(args.jobs) as pool:  # ends its processes at once, whatever happens: what is drawn is kept
+        for _ in tqdm(pool.imap_unordered(draw, missing), "drawing", len(missing), unit="picture"):
+            pass
+        found = there(args)
+        pictures = [picture for methods in found.values() for ps in methods.values() for picture in ps]
+        seen = dict(zip(pictures, tqdm(pool.imap(measured, pictures), "measuring", len(pictures), unit="picture")))
+    figures = {
+        side: {name: report.summary([seen[p] for p in ps], [seen[p] for p in methods[TRUTH]]) for name, ps in methods.items()}
+        for side, methods in found.items()
+    }
     for side, rows in figures.items():
         print(f"\n{report.title(side, NATIVE, STEPS, CFG)}\n\n{report.table(rows)}")
     if args.json:

@@ -93,9 +93,10 @@ class Comfy:
         return run
 
     def forget(self) -> None:
-        """Empty the server's cache of results and unload its models; it does so between two prompts."""
+        """Empty the server's cache of results and unload its models; it does so after the next prompt at the latest."""
         self.server.post("/free", {"unload_models": True, "free_memory": True})
-        time.sleep(1)
+        blank = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
+        self.run({"blank": blank, "show": {"class_type": "PreviewImage", "inputs": {"images": ["blank", 0]}}})
 
     @staticmethod
     def find(prompt: dict, kind: str, number: int = 0) -> str:
