@@ -1,7 +1,7 @@
 """The workflows in ComfyUI's own web client: they open whole, survive a save, send the right prompt, and run."""
 
 import pytest
-from editor import NAMES, saved, show
+from editor import NAMES, saved, set_values, show
 
 import dev
 
@@ -35,11 +35,6 @@ TOO_SMALL = """() => app.graph._nodes.filter(
 SAVE = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"  # as into a file, where nothing is undefined
 NAMED_VALUES = """() => app.graph._nodes.map(
     n => [n.id, (n.widgets ?? []).filter(w => !w.name.startsWith('$$')).map(w => [w.name, w.value])])"""
-SET_VALUES = """wanted => {
-    for (const node of app.graph._nodes)
-        for (const widget of node.widgets ?? [])
-            if (widget.name in wanted) widget.value = wanted[widget.name]
-}"""
 PICTURE_WIDTH = """([id, nodes2]) => {
     const found = nodes2 ? [...document.querySelectorAll(`[data-node-id="${id}"] img`)] : app.graph.getNodeById(id).imgs ?? []
     return found.find(i => i.naturalWidth)?.naturalWidth
@@ -107,7 +102,7 @@ def test_sends_the_prompt_that_dev_sends(client, server, opened):
 def test_the_demo_runs_and_its_pictures_arrive(client):
     graph = saved("freescale_demo")
     show(client, graph)
-    client.evaluate(SET_VALUES, {"steps": 2, "stages": "1.25x", "seed": 21 + client.nodes_2})
+    set_values(client, steps=2, stages="1.25x", seed=21 + client.nodes_2)
     client.get_by_test_id("queue-button").click()
     base, *stages = (node["id"] for node in graph["nodes"] if node["type"] == "SaveImage")
     for node, side in zip((base, *stages), (256, 320, 400), strict=True):

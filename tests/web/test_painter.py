@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from editor import READY, saved, show
+from editor import READY, run, saved, set_values, show
 from freescale.nodes.painting import paint, parse_painting
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,17 +21,6 @@ FRAME = ".freescale-painter iframe"
 REGIONS = """() => app.graph._nodes.find(n => n.type === 'RegionDetailMask')"""
 VALUE = f"() => ({REGIONS})().widgets.find(w => w.name === 'regions').value"
 PICTURE = f"() => ({REGIONS})().freescaleRegions.backdrop?.naturalWidth"
-
-
-def set_values(client, **wanted) -> None:
-    """Set widgets by name, as typing does."""
-    client.evaluate(
-        """wanted => {
-            for (const node of app.graph._nodes) for (const widget of node.widgets ?? [])
-                if (widget.name in wanted) { widget.value = wanted[widget.name]; widget.callback?.(widget.value) }
-        }""",
-        wanted,
-    )
 
 
 @pytest.fixture
@@ -130,18 +119,9 @@ def drawn(text: str, width: int, height: int, inside: float = 3, outside: float 
 # ---------------------------------------------------------------- the whole way
 
 
-def run(client) -> dict[str, np.ndarray]:
+def pictures(client) -> dict[str, np.ndarray]:
     """Press Run and wait; the saved pictures by the title of their node."""
-    client.evaluate(
-        """() => {
-            window.freescaleEnd = null
-            for (const end of ['execution_success', 'execution_error'])
-                app.api.addEventListener(end, ({ detail }) => { window.freescaleEnd = [end, detail.exception_message] }, { once: true })
-        }"""
-    )
-    client.get_by_test_id("queue-button").click()
-    ending = client.wait_for_function("window.freescaleEnd", timeout=120_000).json_value()
-    assert ending[0] == "execution_success", ending
+    run(client)
     saved = client.evaluate(
         "() => app.graph._nodes.filter(n => n.type === 'SaveImage').map(n => [n.title, app.nodeOutputs[n.id]?.images?.[0]])"
     )
@@ -162,7 +142,7 @@ def test_paint_run_reload_and_share(region, browser, server, artifacts):
     assert client.evaluate(
         "() => app.graph._nodes.filter(n => n.type === 'SaveImage').every(n => !app.nodeOutputs[n.id])"
     )  # only that
-    plain = run(client)
+    plain = pictures(client)
 
     painter = Painter(client)
     painter.preset("More detail")
@@ -175,7 +155,7 @@ def test_paint_run_reload_and_share(region, browser, server, artifacts):
     painter.done()
     stroke, ellipse = painter.shapes
     assert (stroke["kind"], stroke["detail"], ellipse["kind"], ellipse["detail"]) == ("stroke", 3, "ellipse", 0.25)
-    painted = run(client)
+    painted = pictures(client)
     client.screenshot(path=artifacts / f"painted{'_nodes2' if client.nodes_2 else ''}.png")
 
     base = client.evaluate(
