@@ -1,11 +1,77 @@
 """The shared workflows, and ComfyUI's editor when it shows them."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
 
 import dev
 
 NAMES = sorted(path.stem for path in (dev.ROOT / "workflows").glob("*.json"))
 READY = "window.app && window.app.graph && window.app.extensionManager"
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+QUIET = {  # first-start dialogs and overlays, none of which is about a workflow's nodes
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Graph.CanvasMenu": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Minimap.Visible": False,
+}
+CLIENT = Path(os.environ.get("FREESCALE_CLIENT") or Path(find_spec("comfyui_frontend_package").origin).parent / "static")
+NODES_2 = "Comfy.VueNodes.Enabled"  # the setting that chooses the renderer; older clients have neither
+RENDERERS = ["classic canvas"]
+if any(NODES_2.encode() in script.read_bytes() for script in CLIENT.glob("assets/*.js")):
+    RENDERERS.append("Nodes 2.0")
+
+FIT_VIEW = """() => {
+    const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),
+                   ...app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]])]
+    const [left, top, right, bottom] = [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
+    const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect()
+    view.scale = Math.min((canvas.width - 110) / (right - left), (canvas.height - 150) / (bottom - top), 1)
+    view.offset[0] = 80 / view.scale - left
+    view.offset[1] = 130 / view.scale - top
+    app.canvas.setDirty(true, true)
+}"""
+
+
+def furnish(workdir: Path) -> None:
+    """What the workflows name, or the client would complain: a checkpoint, without weights, and a picture."""
+    for folder in ("models/checkpoints", "input"):
+        (workdir / folder).mkdir(parents=True, exist_ok=True)
+    (workdir / "models" / "checkpoints" / "sd_xl_base_1.0.safetensors").touch()
+    Image.new("RGB", (256, 64)).save(workdir / "input" / "example.png")  # wide: older clients let a node grow with its picture
+
+
+@contextmanager
+def launch(chromium: str) -> Iterator:
+    """Chromium under Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def open_client(server: dev.Server, browser, renderer: str, width: int = 2900, height: int = 1300):
+    """The web client's page, idle; `nodes_2` says which renderer it uses, `faults` collects its errors."""
+    nodes_2 = renderer == "Nodes 2.0"
+    for name, value in {**QUIET, NODES_2: nodes_2}.items():
+        server.post(f"/settings/{name}", value)
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.faults, page.nodes_2 = [], nodes_2
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.goto(server.url)
+    page.wait_for_function(READY, timeout=60_000)
+    assert page.evaluate("name => app.extensionManager.setting.get(name)", NODES_2) is nodes_2
+    return page
 
 
 def saved(name: str) -> dict:
@@ -13,10 +79,29 @@ def saved(name: str) -> dict:
     return json.loads((dev.ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
 
 
+def use_demo_model(prompt: dict) -> None:
+    """Put the embedded model where a checkpoint and its prompts are: they are gigabytes away."""
+    loaders = [key for key, node in prompt.items() if node["class_type"] == "CheckpointLoaderSimple"]
+    for key in [key for key, node in prompt.items() if node["class_type"].startswith("CLIPTextEncode")]:
+        del prompt[key]
+    for key in loaders:
+        prompt[key] = {"class_type": "FreeScaleDemoModel", "inputs": {"hat": "yes", "hue": 0.58, "framing": "portrait"}}
+    for node in prompt.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, list) and (value[0] in loaders or value[0] not in prompt):
+                slot = {"positive": 1, "negative": 2, "vae": 3}.get(name, 0)
+                node["inputs"][name] = [loaders[0], slot]
+
+
 def show(client, graph: dict) -> None:
     """Open a graph in the editor."""
     client.evaluate("graph => app.loadGraphData(graph)", graph)
     client.wait_for_function("count => app.graph._nodes.length === count", arg=len(graph["nodes"]))
+
+
+def fit_view(client) -> None:
+    """The whole graph on the canvas."""
+    client.evaluate(FIT_VIEW)
 
 
 def set_values(client, **wanted) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from editor import saved
+from editor import saved, use_demo_model
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -106,7 +106,7 @@ class Comfy:
     def workflow(self, name: str, **changes) -> dict:
         """A file of workflows/ as a prompt, for the demo model, with changed widget values (all nodes that have them)."""
         prompt = dev.to_prompt(saved(name), self.object_info)
-        _use_demo_model(prompt)
+        use_demo_model(prompt)
         for node in prompt.values():
             node["inputs"].update({key: value for key, value in changes.items() if key in node["inputs"]})
         return prompt
@@ -147,20 +147,6 @@ def _messages(stream):
                 yield TEXT, (payload[4:end].decode(), payload[end:].decode())
             elif event == 1:
                 yield PREVIEW, payload[4:]
-
-
-def _use_demo_model(prompt: dict) -> None:
-    """Put the embedded model where a checkpoint and its prompts are: they are gigabytes away."""
-    loaders = [key for key, node in prompt.items() if node["class_type"] == "CheckpointLoaderSimple"]
-    for key in [key for key, node in prompt.items() if node["class_type"].startswith("CLIPTextEncode")]:
-        del prompt[key]
-    for key in loaders:
-        prompt[key] = {"class_type": "FreeScaleDemoModel", "inputs": {"hat": "yes", "hue": 0.58, "framing": "portrait"}}
-    for node in prompt.values():
-        for name, value in node["inputs"].items():
-            if isinstance(value, list) and (value[0] in loaders or value[0] not in prompt):
-                slot = {"positive": 1, "negative": 2, "vae": 3}.get(name, 0)
-                node["inputs"][name] = [loaders[0], slot]
 
 
 def _tiny_transformer() -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """The workflows in ComfyUI's own web client: they open whole, survive a save, send the right prompt, and run."""
 
 import pytest
-from editor import NAMES, saved, set_values, show
+from editor import NAMES, fit_view, saved, set_values, show
 
 import dev
 
@@ -39,16 +39,6 @@ PICTURE_WIDTH = """([id, nodes2]) => {
     const found = nodes2 ? [...document.querySelectorAll(`[data-node-id="${id}"] img`)] : app.graph.getNodeById(id).imgs ?? []
     return found.find(i => i.naturalWidth)?.naturalWidth
 }"""
-FIT_VIEW = """() => {
-    const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),
-                   ...app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]])]
-    const [left, top, right, bottom] = [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
-    const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect()
-    view.scale = Math.min((canvas.width - 110) / (right - left), (canvas.height - 150) / (bottom - top), 1)
-    view.offset[0] = 80 / view.scale - left
-    view.offset[1] = 130 / view.scale - top
-    app.canvas.setDirty(true, true)
-}"""
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -56,7 +46,7 @@ def opened(request, client) -> dict:
     """A workflow, open in the client."""
     graph = saved(request.param)
     show(client, graph)
-    client.evaluate(FIT_VIEW)
+    fit_view(client)
     client.wait_for_timeout(700)  # until everything is drawn, warnings too
     return {"name": request.param, **graph}
 
