@@ -6,6 +6,7 @@ from ..freescale_core.detail import HIGHEST_DETAIL
 from .host.cascade import require_detail_map
 from .host.errors import within_limits
 from .host.sampling import BlendSampler, require_blendable
+from .schema import where_known
 from .types import DetailMap
 
 NAME = "FreeScale Blend Sampler"
@@ -15,6 +16,7 @@ class FreeScaleBlendSampler(io.ComfyNode):
     """A SAMPLER that blends (FreeScale, section 3.1)."""
 
     @classmethod
+    @where_known(search_aliases=["upscale sampler", "skip residual", "hires fix"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleBlendSampler",

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from .contact_sheet import captioned
 from .host.pictures import require_picture
+from .schema import where_known
 from .types import SamplingTime
 
 NAME = "FreeScale Caption"
@@ -13,6 +14,7 @@ class FreeScaleCaption(io.ComfyNode):
     """The picture with a name and the time it took."""
 
     @classmethod
+    @where_known(search_aliases=["text on image", "label", "title", "annotate"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleCaption",

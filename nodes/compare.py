@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from .host.pictures import previews, require_picture
+from .schema import where_known
 
 NAME = "FreeScale Compare"
 
@@ -11,6 +12,7 @@ class FreeScaleCompare(io.ComfyNode):
     """Gives js/compare.js what it shows; the keys are not `images`, which the client would show once more by itself."""
 
     @classmethod
+    @where_known(search_aliases=["image comparer", "before after", "slider", "side by side", "A/B", "zoom", "difference"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleCompare",

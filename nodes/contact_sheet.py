@@ -16,9 +16,10 @@ def captioned(image: torch.Tensor, text: str) -> torch.Tensor:
     height = max(round(width * CAPTION_HEIGHT), 2 * SMALLEST_TEXT)
     strip = Image.new("RGB", (width, height), PAPER)
     pen, room = ImageDraw.Draw(strip), 0.96 * width
-    font = ImageFont.load_default(height * TEXT_HEIGHT)
+    size = height * TEXT_HEIGHT
+    font = ImageFont.load_default(size)
     if (wide := pen.textlength(text, font) / room) > 1:
-        font = ImageFont.load_default(max(font.size / wide, SMALLEST_TEXT))
+        font = ImageFont.load_default(max(size / wide, SMALLEST_TEXT))
     while len(text) > 1 and pen.textlength(text, font) > room:
         text = text.rstrip("…")[:-1] + "…"
     pen.text((width / 2, height / 2), text, INK, font, anchor="mm")

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from .demo.config import FRAMINGS, NATIVE, encode_conditions
 from .host.demo_model import load_demo_model
 from .host.errors import within_limits
+from .schema import where_known
 
 OPEN = "any"
 
@@ -13,6 +14,7 @@ class FreeScaleDemoModel(io.ComfyNode):
     """Draws one character above a ground line, natively at 256 px; nodes/demo/train.py made it."""
 
     @classmethod
+    @where_known(search_aliases=["example", "test model", "tiny model", "try", "no download"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleDemoModel",
@@ -25,10 +27,10 @@ class FreeScaleDemoModel(io.ComfyNode):
                 io.Combo.Input("framing", options=[*FRAMINGS, OPEN], default=FRAMINGS[0], tooltip="What the picture shows: the whole character, a part of it, or the meadow without it."),
             ],
             outputs=[
-                io.Model.Output(display_name="MODEL"),
-                io.Conditioning.Output("positive", display_name="positive"),
-                io.Conditioning.Output("negative", display_name="negative"),
-                io.Vae.Output(display_name="VAE"),
+                io.Model.Output(display_name="MODEL", tooltip="The model; its native size is 256 px."),
+                io.Conditioning.Output("positive", display_name="positive", tooltip="What hat, hue and framing ask for, as a prompt."),
+                io.Conditioning.Output("negative", display_name="negative", tooltip="The empty prompt."),
+                io.Vae.Output(display_name="VAE", tooltip="Turns its latents into pictures."),
             ],
         )  # fmt: skip
 

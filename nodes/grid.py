@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from .contact_sheet import grid
 from .host.errors import bad_input, within_limits
 from .host.pictures import require_picture
+from .schema import where_known
 
 NAME = "FreeScale Grid"
 PICTURES = 9
@@ -15,6 +16,7 @@ class FreeScaleGrid(io.ComfyNode):
     """One picture of many, in rows."""
 
     @classmethod
+    @where_known(search_aliases=["contact sheet", "collage", "XY plot", "side by side", "image grid", "combine images"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleGrid",

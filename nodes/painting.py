@@ -204,7 +204,7 @@ def _pressures(shape: Stroke) -> list[float]:
 
 def _box(shape: Stroke | Outline | Fill | Invert, height: int, width: int) -> tuple[int, int, int, int]:
     """(left, upper, right, lower) px that the shape touches: of the picture, and around it what its blur reaches."""
-    if shape.kind in ("fill", "invert"):
+    if isinstance(shape, Fill | Invert):
         return 0, 0, width, height
     solid, blur = _brush(shape, height, width) if shape.kind == "stroke" else (0.0, 0.0)
     around, margin = math.ceil(3 * blur), solid + 3 * blur + 1

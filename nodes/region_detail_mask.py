@@ -7,6 +7,7 @@ from ..freescale_core.detail import HIGHEST_DETAIL, detail_map, feathered, resiz
 from .host.errors import bad_input, parsed, validity, within_limits
 from .host.pictures import preview
 from .painting import Painting, paint, painted_size, parse_painting
+from .schema import where_known
 from .types import DetailMap
 
 NAME = "FreeScale Region Detail"
@@ -20,6 +21,7 @@ class RegionDetailMask(io.ComfyNode):
     """Region-aware detail (FreeScale, section 3.2): a painting and a mask as a map of α."""
 
     @classmethod
+    @where_known(search_aliases=["mask painter", "paint mask", "detail map", "mask editor", "protect face", "regional detail"])
     def define_schema(cls) -> io.Schema:
         regions = io.String.Input(
             "regions", default="", tooltip="The painted regions. They are kept in the workflow, so that sharing it shares them."

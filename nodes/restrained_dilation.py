@@ -7,6 +7,7 @@ from ..freescale_core.grammar import parse_blocks
 from .host.convolution import with_restrained_dilation
 from .host.errors import bad_input, parsed, validity, within_limits
 from .host.model import convolutions, require_unet
+from .schema import advanced, where_known
 
 NAME = "FreeScale Restrained Dilation"
 
@@ -15,6 +16,7 @@ class RestrainedDilation(io.ComfyNode):
     """The MODEL with restrained dilated convolutions (FreeScale, section 3.2)."""
 
     @classmethod
+    @where_known(search_aliases=["dilated convolution", "ScaleCrafter", "high resolution", "repeated objects", "duplicates"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="RestrainedDilation",
@@ -27,10 +29,10 @@ class RestrainedDilation(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after."),
                 io.Combo.Input("preset", options=list(PRESETS), default=PRESETS[0], tooltip="Which convolutions: FreeScale takes the deepest down level and the middle. The others are for comparison; custom uses the layers below."),
-                io.Float.Input("factor", default=0.0, min=0.0, max=16.0, step=0.25, tooltip="0: from the picture's size (2 at 2×, 4 at 4×). Else this dilation."),
+                advanced(io.Float.Input("factor", default=0.0, min=0.0, max=16.0, step=0.25, tooltip="0: from the picture's size (2 at 2×, 4 at 4×). Else this dilation.")),
                 io.Float.Input("end_percent", default=0.7, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops: 0.7 is the paper's 35 of 50 steps. 1 = never, as for Turbo models."),
-                io.String.Input("layers", default="down, middle", tooltip="For the custom preset: all, or a list such as down, middle, up, input.6-8, output.0-2."),
-                io.Int.Input("native_size", default=0, min=0, max=8192, step=64, tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at."),
+                advanced(io.String.Input("layers", default="down, middle", tooltip="For the custom preset: all, or a list such as down, middle, up, input.6-8, output.0-2.")),
+                advanced(io.Int.Input("native_size", default=0, min=0, max=8192, step=64, tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at.")),
             ],
             outputs=[io.Model.Output(display_name="MODEL", tooltip="The model with restrained dilation; wire it to the cascade or to any sampler.")],
         )  # fmt: skip

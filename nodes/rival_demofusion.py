@@ -7,6 +7,7 @@ from .host.demofusion import with_demofusion
 from .host.errors import within_limits
 from .host.model import require_unet
 from .rivals import MODEL, NATIVE_SIZE, PATCHED, SEED
+from .schema import where_known
 
 NAME = "FreeScale Rival DemoFusion"
 
@@ -19,6 +20,7 @@ class FreeScaleRivalDemoFusion(io.ComfyNode):
     """
 
     @classmethod
+    @where_known(search_aliases=["high resolution", "MultiDiffusion", "tiled diffusion", "compare methods", "baseline"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleRivalDemoFusion",
@@ -26,7 +28,7 @@ class FreeScaleRivalDemoFusion(io.ComfyNode):
             category="FreeScale/rivals",
             description=(
                 "DemoFusion, to compare FreeScale with: the latent is denoised in native-size windows and in interleaved lattices. "
-                "Wire it to FreeScale Cascade with denoise 1, detail 3 and resize_in latent. Acts only above the model's native size."
+                "Wire it to FreeScale Cascade with denoise 1, detail 3 and resize_in latent; it acts only above the model's native size."
             ),
             inputs=[
                 MODEL,

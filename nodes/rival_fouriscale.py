@@ -6,6 +6,7 @@ from .host.errors import bad_input, within_limits
 from .host.fouriscale import with_fouriscale
 from .host.model import require_unet
 from .rivals import MODEL, NATIVE_SIZE, PATCHED
+from .schema import advanced, where_known
 
 NAME = "FreeScale Rival FouriScale"
 
@@ -14,6 +15,7 @@ class FreeScaleRivalFouriScale(io.ComfyNode):
     """The MODEL with low-passed, dilated convolutions and three-branch guidance (arXiv 2403.12963)."""
 
     @classmethod
+    @where_known(search_aliases=["low-pass", "frequency", "high resolution", "compare methods", "baseline"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleRivalFouriScale",
@@ -21,12 +23,12 @@ class FreeScaleRivalFouriScale(io.ComfyNode):
             category="FreeScale/rivals",
             description=(
                 "FouriScale, to compare FreeScale with: dilated convolutions behind a low-pass filter, guided by a more weakly "
-                "filtered prediction. Sample directly at the large size. Acts only above the model's native size."
+                "filtered prediction. Sample directly at the large size; it acts only above the model's native size."
             ),
             inputs=[
                 MODEL,
-                io.Float.Input("full_percent", default=0.4, min=0.0, max=1.0, step=0.01, tooltip="Until here the dilation is the picture's enlargement; then it falls. 0.4 is the paper's 20 of 50 steps."),
-                io.Float.Input("end_percent", default=0.7, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops: 0.7 is the paper's 35 of 50 steps."),
+                advanced(io.Float.Input("full_percent", default=0.4, min=0.0, max=1.0, step=0.01, tooltip="Until here the dilation is the picture's enlargement; then it falls. 0.4 is the paper's 20 of 50 steps.")),
+                advanced(io.Float.Input("end_percent", default=0.7, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops: 0.7 is the paper's 35 of 50 steps.")),
                 NATIVE_SIZE,
             ],
             outputs=[PATCHED],

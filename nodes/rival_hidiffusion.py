@@ -6,6 +6,7 @@ from .host.errors import within_limits
 from .host.hidiffusion import with_hidiffusion
 from .host.model import require_unet
 from .rivals import MODEL, NATIVE_SIZE, PATCHED, SEED
+from .schema import where_known
 
 NAME = "FreeScale Rival HiDiffusion"
 
@@ -14,6 +15,7 @@ class FreeScaleRivalHiDiffusion(io.ComfyNode):
     """The MODEL with a resolution-aware U-Net and windowed attention (arXiv 2311.17528)."""
 
     @classmethod
+    @where_known(search_aliases=["RAU-Net", "MSW-MSA", "high resolution", "compare methods", "baseline"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleRivalHiDiffusion",
@@ -21,7 +23,7 @@ class FreeScaleRivalHiDiffusion(io.ComfyNode):
             category="FreeScale/rivals",
             description=(
                 "HiDiffusion, to compare FreeScale with: features are shrunk in the first steps, and the finest self-attention looks "
-                "at a quarter of the picture. Sample directly at the large size. Acts only above the model's native size."
+                "at a quarter of the picture. Sample directly at the large size; it acts only above the model's native size."
             ),
             inputs=[MODEL, SEED, NATIVE_SIZE],
             outputs=[PATCHED],

@@ -6,6 +6,7 @@ from .host.errors import within_limits
 from .host.model import require_unet
 from .host.scalecrafter import with_scalecrafter
 from .rivals import MODEL, NATIVE_SIZE, PATCHED
+from .schema import where_known
 
 NAME = "FreeScale Rival ScaleCrafter"
 
@@ -14,6 +15,7 @@ class FreeScaleRivalScaleCrafter(io.ComfyNode):
     """The MODEL with re-dilated convolutions and noise-damped guidance (arXiv 2310.07702)."""
 
     @classmethod
+    @where_known(search_aliases=["dilated convolution", "high resolution", "compare methods", "baseline"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleRivalScaleCrafter",
@@ -21,7 +23,7 @@ class FreeScaleRivalScaleCrafter(io.ComfyNode):
             category="FreeScale/rivals",
             description=(
                 "ScaleCrafter, to compare FreeScale with: dilated convolutions in many blocks, chosen by the picture's size. "
-                "Sample directly at the large size. Acts only above the model's native size."
+                "Sample directly at the large size; it acts only above the model's native size."
             ),
             inputs=[
                 MODEL,

@@ -2,7 +2,9 @@
 
 from comfy_api.latest import io
 
+from .schema import advanced
+
 MODEL = io.Model.Input("model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after; leave Scale Fusion and Restrained Dilation out.")  # fmt: skip
 SEED = io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Seed of what the method draws at random. The same seed gives the same picture, bit for bit.")  # fmt: skip
-NATIVE_SIZE = io.Int.Input("native_size", default=0, min=0, max=8192, step=64, tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at.")  # fmt: skip
+NATIVE_SIZE = advanced(io.Int.Input("native_size", default=0, min=0, max=8192, step=64, tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at."))  # fmt: skip
 PATCHED = io.Model.Output(display_name="MODEL", tooltip="The model that draws with this method.")

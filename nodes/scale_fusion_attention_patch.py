@@ -6,6 +6,7 @@ from ..freescale_core.grammar import parse_blocks
 from .host.attention import BOTH, BRANCHES, ScaleFusion, with_scale_fusion
 from .host.errors import bad_input, parsed, validity, within_limits
 from .host.model import require_unet
+from .schema import advanced, where_known
 
 NAME = "FreeScale Scale Fusion"
 CUSTOM = "custom"
@@ -21,6 +22,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
     """The MODEL with Scale Fusion (FreeScale, section 3.3)."""
 
     @classmethod
+    @where_known(search_aliases=["high resolution", "4K", "8K", "repeated objects", "duplicates", "tiled attention", "windowed attention", "高解像度", "高分辨率", "고해상도"])  # fmt: skip
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="ScaleFusionAttentionPatch",
@@ -33,15 +35,15 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after."),
                 io.Combo.Input("global_attention", options=["full", "strided", "mixed"], default="full", tooltip="full: exact. strided: the layout is computed on interleaved sub-grids, much faster from 4K up, slightly different. mixed: strided only in the finest layers, which cost the most."),
-                io.Combo.Input("blur_axes", options=["hw", "hwd"], default="hw", tooltip="How layout and detail are separated. hw: over the picture, as the paper says. hwd: over the features too, as the authors' current code does."),
-                io.Boolean.Input("jitter", default=True, tooltip="Move the windows a little at every step, so that no seam can build up."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Seed of the jitter. The same seed gives the same picture, bit for bit."),
-                io.Int.Input("native_size", default=0, min=0, max=8192, step=64, tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at, e.g. 512 for SDXL Turbo."),
-                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it begins to act: 0 = from the start."),
-                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops acting: 1 = at the end."),
-                io.String.Input("blocks", default="all", tooltip="Which U-Net blocks take part: all, or a list such as down, middle, up, input.4-8, output.0-2."),
+                advanced(io.Combo.Input("blur_axes", options=["hw", "hwd"], default="hw", tooltip="How layout and detail are separated. hw: over the picture, as the paper says. hwd: over the features too, as the authors' current code does.")),
+                advanced(io.Boolean.Input("jitter", default=True, tooltip="Move the windows a little at every step, so that no seam can build up.")),
+                advanced(io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Seed of the jitter. The same seed gives the same picture, bit for bit.")),
+                advanced(io.Int.Input("native_size", default=0, min=0, max=8192, step=64, tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at, e.g. 512 for SDXL Turbo.")),
+                advanced(io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it begins to act: 0 = from the start.")),
+                advanced(io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops acting: 1 = at the end.")),
+                advanced(io.String.Input("blocks", default="all", tooltip="Which U-Net blocks take part: all, or a list such as down, middle, up, input.4-8, output.0-2.")),
                 io.Combo.Input("preset", options=[CUSTOM, *PRESETS], default=CUSTOM, optional=True, tooltip="From exact to fast: Exact, Balanced (layout strided in the finest layers), Fast (everywhere), Draft (and windows only late and in the up blocks), each instead of global_attention. custom: as global_attention says."),
-                io.Combo.Input("branches", options=list(BRANCHES), default=BOTH, optional=True, tooltip="both is Scale Fusion. global only and local only leave one of its two attentions out, to compare with."),
+                advanced(io.Combo.Input("branches", options=list(BRANCHES), default=BOTH, optional=True, tooltip="both is Scale Fusion. global only and local only leave one of its two attentions out, to compare with.")),
             ],
             outputs=[io.Model.Output(display_name="MODEL", tooltip="The model with Scale Fusion; wire it to the cascade or to any sampler.")],
         )  # fmt: skip

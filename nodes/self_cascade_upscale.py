@@ -4,16 +4,18 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
 from ..freescale_core.grammar import parse_stages, stage_sizes
-from .cascade_stage import COMMON_INPUTS, NAME
+from .cascade_stage import NAME, SETTINGS, SOURCES
 from .host.cascade import Stage, picture_size, require_plan
 from .host.errors import bad_input, parsed, validity, within_limits
 from .host.memory import require_memory
+from .schema import where_known
 
 
 class SelfCascadeUpscale(io.ComfyNode):
     """The cascade (FreeScale, section 3.1). Expands into one node per stage: ComfyUI caches, previews and cancels each."""
 
     @classmethod
+    @where_known(search_aliases=["upscale", "upscaler", "4K", "8K", "hires fix", "high resolution", "enlarge", "enhance", "tile", "ultimate sd upscale", "hochskalieren", "agrandir", "ampliar", "放大", "高清修复", "アップスケール", "高解像度", "업스케일", "확대"])  # fmt: skip
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SelfCascadeUpscale",
@@ -24,14 +26,9 @@ class SelfCascadeUpscale(io.ComfyNode):
                 "model with FreeScale Scale Fusion and FreeScale Restrained Dilation first."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="The model, patched with Scale Fusion and Restrained Dilation."),
-                io.Conditioning.Input("positive", tooltip="The prompt."),
-                io.Conditioning.Input("negative", tooltip="What to avoid."),
-                io.Vae.Input("vae", tooltip="The VAE of the checkpoint: between stages the picture is enlarged as pixels."),
-                io.Latent.Input("latent_image", optional=True, tooltip="Stage 0: the latent of an ordinary sampler at the native size. Wire this or image."),
-                io.Image.Input("image", optional=True, tooltip="Instead of latent_image: any picture to enlarge and enhance."),
+                *SOURCES,
                 io.String.Input("stages", default="2x, 2x", tooltip="The stages, smallest first: factors of the picture before (2x, 2x) or sizes as width x height (2048x2048, 4096x4096)."),
-                *COMMON_INPUTS,
+                *SETTINGS,
             ],
             outputs=[
                 io.Image.Output(display_name="IMAGE", tooltip="The last stage's picture."),
@@ -46,7 +43,7 @@ class SelfCascadeUpscale(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, stages: list[str | None] | None = None) -> bool | str:
         """Refuse a mistyped stage list when Queue is pressed."""
-        return validity(NAME, "stages", stages and stages[0], parse_stages)
+        return validity(NAME, "stages", stages[0] if stages else None, parse_stages)
 
     @classmethod
     def execute(cls, **lists) -> io.NodeOutput:

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from .host.timer import Timer, with_timer
+from .schema import where_known
 from .types import SamplingTime
 
 
@@ -10,6 +11,7 @@ class FreeScaleTimer(io.ComfyNode):
     """A MODEL whose samplings are timed."""
 
     @classmethod
+    @where_known(search_aliases=["stopwatch", "benchmark", "seconds", "speed", "how long"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleTimer",

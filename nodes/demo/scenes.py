@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw
 
 SUPERSAMPLING = 3  # drawn larger, then box-filtered: PIL's shapes are not antialiased
 
+Colour = tuple[int, int, int]
+
 WHITE = (250, 250, 248)
 BLACK = (12, 12, 16)
 MOUTH = (165, 22, 40)
@@ -25,7 +27,7 @@ class Scene:
 
     hat: bool
     hue: float  # of the sky; the hat takes the opposite
-    skin: tuple[int, int, int]
+    skin: Colour
     iris_hue: float
     gaze: tuple[float, float]
     smile: float
@@ -64,7 +66,8 @@ def random_view(rng: np.random.Generator, framing: str) -> View:
     if framing == "portrait":
         width = float(np.exp(rng.uniform(np.log(3.3), np.log(6.0))))
         # The face with its hat spans x ±1.2 and y −1.9 … 1.15.
-        return View(*(rng.uniform(high - width / 2, low + width / 2) for low, high in ((-1.25, 1.25), (-1.95, 1.2))), width)
+        x, y = (rng.uniform(high - width / 2, low + width / 2) for low, high in ((-1.25, 1.25), (-1.95, 1.2)))
+        return View(x, y, width)
     if framing == "close-up":
         width = float(np.exp(rng.uniform(np.log(0.3), np.log(3.0))))
         return View(rng.uniform(-1.1, 1.1), rng.uniform(-1.8, 1.15), width)
@@ -131,7 +134,7 @@ class _Canvas:
         self.arc(0.0, 0.1, 0.11, 0.13, (20, 175), shade, 0.05)
         self._smile(scene.smile, outline)
 
-    def _eye(self, x: float, y: float, scene: Scene, outline: tuple[int, int, int]) -> None:
+    def _eye(self, x: float, y: float, scene: Scene, outline: Colour) -> None:
         self.ellipse(x, y, 0.2, 0.24, outline)
         self.ellipse(x, y, 0.18, 0.22, WHITE)
         x, y = x + scene.gaze[0], y + scene.gaze[1]
@@ -147,7 +150,7 @@ class _Canvas:
         self.ellipse(x, y, 0.068, 0.068, BLACK)
         self.ellipse(x + 0.035, y - 0.035, 0.024, 0.024, WHITE)
 
-    def _smile(self, depth: float, outline: tuple[int, int, int]) -> None:
+    def _smile(self, depth: float, outline: Colour) -> None:
         angles = np.linspace(0, pi, 40)
         lower = [(0.48 * cos(a), 0.44 + depth * sin(a)) for a in angles]
         upper = [(-0.48 * cos(a), 0.44 + 0.1 * sin(a)) for a in angles]
@@ -214,9 +217,11 @@ class _Canvas:
         self.pen.arc(self._box(x - rx, y - ry, x + rx, y + ry), *degrees, fill=colour, width=self._width(width))
 
 
-def _rgb(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
-    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+def _rgb(hue: float, saturation: float, value: float) -> Colour:
+    red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    return red, green, blue
 
 
-def _mix(a: tuple[int, int, int], b: tuple[int, int, int], amount: float) -> tuple[int, int, int]:
-    return tuple(round(x + (y - x) * amount) for x, y in zip(a, b))
+def _mix(a: Colour, b: Colour, amount: float) -> Colour:
+    red, green, blue = (round(x + (y - x) * amount) for x, y in zip(a, b))
+    return red, green, blue

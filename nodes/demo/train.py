@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.torch
@@ -20,6 +21,10 @@ import torch
 import torch.nn.functional as F
 from config import FRAMINGS, NATIVE, UNET, encode_conditions
 from scenes import random_scene, random_view, render
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+if TYPE_CHECKING:
+    from comfy.taesd.taesd import TAESD
 
 LATENT_SCALE = 0.13025  # SDXL's: the VAE's raw latents get the standard deviation 1 / LATENT_SCALE
 CAPTIONS = 3  # different captions per picture
@@ -34,14 +39,14 @@ def draw(seed: int, index: int) -> tuple[np.ndarray, bool, float, str]:
     return np.asarray(render(scene, random_view(rng, framing), NATIVE)), scene.hat, scene.hue, framing
 
 
-def caption(rng: np.random.Generator, hat: bool, hue: float, framing: str) -> tuple[torch.Tensor, torch.Tensor]:
+def caption(rng: np.random.Generator, hat: bool, hue: float, framing: str | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Conditions as a careless captioner gives them: often incomplete, seldom 'portrait' for a crop of one."""
     if rng.random() < 0.1:
         return encode_conditions(None, None, None)
     if framing == "portrait":
         framing = framing if rng.random() < 0.8 else None
     else:
-        framing = rng.choice([None, framing, "portrait"], p=[0.6, 0.37, 0.03])
+        framing = (None, framing, "portrait")[rng.choice(3, p=[0.6, 0.37, 0.03])]
     return encode_conditions(hat if rng.random() < 0.9 else None, hue if rng.random() < 0.9 else None, framing)
 
 
@@ -56,8 +61,9 @@ def micro_conditioning(batch: int, device: torch.device) -> torch.Tensor:
 
 def initialise(module: torch.nn.Module) -> None:
     """ComfyUI's layers leave their weights empty: give them torch's default, zero where a residual branch ends."""
+    kinds: tuple[Any, ...] = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
     for layer in module.modules():
-        for kind in (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm):
+        for kind in kinds:
             if isinstance(layer, kind):
                 kind.reset_parameters(layer)
     for name, parameter in module.named_parameters():
@@ -104,7 +110,7 @@ class Trainer:
             if self.count % 8 == 0:
                 state = self.module.state_dict()
                 decay = min(0.996, self.count / (self.count + 100))
-                torch._foreach_lerp_(list(self.average.values()), [state[k] for k in self.average], 1 - decay)
+                get_ema_multi_avg_fn(decay)(list(self.average.values()), [state[k] for k in self.average], None)
             if self.count % 500 == 0:
                 total, number = self.running.tolist()
                 self.losses.append(total / number)
@@ -137,7 +143,7 @@ class Trainer:
         return graph.replay
 
 
-def train_vae(vae: torch.nn.Module, pictures: torch.Tensor, steps: int, batch: int, device: torch.device) -> Trainer:
+def train_vae(vae: "TAESD", pictures: torch.Tensor, steps: int, batch: int, device: torch.device) -> Trainer:
     """L1 on pixels and on their gradients, over crops; latents are held near mean 0 and deviation 1 per channel."""
     side = NATIVE // 2
 
@@ -159,7 +165,7 @@ def train_vae(vae: torch.nn.Module, pictures: torch.Tensor, steps: int, batch: i
 
 
 @torch.no_grad()
-def encode(vae: torch.nn.Module, pictures: torch.Tensor, device: torch.device) -> torch.Tensor:
+def encode(vae: "TAESD", pictures: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Latents of uint8 pictures, as the U-Net sees them."""
     return vae.taesd_encoder(pictures.to(device, torch.float32) / 255)
 
@@ -240,7 +246,7 @@ def main() -> None:
     captions = [caption(rng, *d[1:]) for _ in range(2 * CAPTIONS) for d in drawn]  # every picture exists mirrored too
     print(f"{args.scenes} scenes drawn in {time.time() - began:.0f} s", flush=True)
 
-    vae = TAESD(latent_channels=4).to(device, memory_format=torch.channels_last)
+    vae = TAESD(latent_channels=4).to(device).to(memory_format=torch.channels_last)
     vae.vae_scale.data.fill_(LATENT_SCALE)
     unet = UNetModel(**UNET, dtype=torch.float32, device=device)
     print(f"parameters: VAE {sum(p.numel() for p in vae.parameters()):,}, U-Net {sum(p.numel() for p in unet.parameters()):,}")

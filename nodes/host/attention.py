@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from comfy.ldm.modules import attention
@@ -132,7 +133,7 @@ def _attend(q, k, v, extra: dict, halves: bool):
 
     Fewer windows at a time come first, so a stack of them is not halved here.
     """
-    options = {"transformer_options": extra} if _TAKES_OPTIONS else {}
+    options: dict[str, Any] = {"transformer_options": extra} if _TAKES_OPTIONS else {}
     try:
         return attention.optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), **options)
     except RuntimeError as error:
@@ -181,7 +182,8 @@ def _fold(size: Enlargement, layers: frozenset, n, extra_options, **kwargs):
     ours = (*extra_options["block"], extra_options["block_index"]) in layers
     if not ours or tuple(n.shape[:2]) != (2 * batch, h * w):  # a layer left alone, perhaps in tiles of its own
         return n
-    return fold_feature_blur(*n.chunk(2), size.factor)
+    plain, fused = n.chunk(2)
+    return fold_feature_blur(plain, fused, size.factor)
 
 
 def draw_key(seed: int, sigma: float, h: int, w: int, section: str, block: int, index: int) -> int:

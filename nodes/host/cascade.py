@@ -58,14 +58,7 @@ def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, 
             f"{vae.latent_channels} channels",
             f"the model's latents have {channels}. Load the VAE that belongs to the checkpoint",
         )
-    if (latent is None) == (image is None):
-        raise bad_input(
-            node,
-            "latent_image, image",
-            "both" if latent else "none",
-            "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge",
-        )
-    if image is not None:
+    if image is not None and latent is None:
         pictures.require_picture(node, "image", image)
         if min(image.shape[1:3]) < LATENT_CELL:
             raise bad_input(
@@ -75,6 +68,13 @@ def picture_size(node: str, model: ModelPatcher, vae: Any, latent: dict | None, 
                 f"a side has less than {LATENT_CELL} px. Take a larger picture",
             )
         return image.shape[1], image.shape[2]
+    if latent is None or image is not None:
+        raise bad_input(
+            node,
+            "latent_image, image",
+            "both" if latent else "none",
+            "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge",
+        )
     samples = latent["samples"]
     require_latent(node, "latent_image", model, samples)
     return samples.shape[2] * LATENT_CELL, samples.shape[3] * LATENT_CELL
@@ -185,8 +185,8 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, say) 
     return pictures.decode(vae, samples, stage.vae_tiling), {**carried, "samples": samples}
 
 
-def _reference(vae: Any, stage: Stage, latent: dict | None, image: torch.Tensor | None) -> torch.Tensor:
-    """z: the picture before, at this stage's size, as a latent."""
+def _reference(vae: Any, stage: Stage, latent, image) -> torch.Tensor:
+    """z: the picture before, given as a latent or an image or both, at this stage's size, as a latent."""
     if stage.resize_in == "latent":
         samples = latent["samples"] if latent else pictures.encode(vae, image[..., :3], stage.vae_tiling)
         return pictures.resize_latent(samples, stage.height, stage.width)

@@ -56,18 +56,20 @@ def with_demofusion(
             context, options = each_row(c_crossattn, batch, repeated), dict(transformer_options or {})
             return executor(parts, repeated(t), concat, context, None, options, **conditions)
 
-        plan = windows_of(tuple(x.shape[-2:]), tuple(side // LATENT_CELL for side in size.native))
-        views = jittered_views(plan, draw_key(seed, sigma, *x.shape[-2:], "demofusion", 0, 0))
+        h, w = x.shape[-2:]
+        plan = windows_of((h, w), (size.native[0] // LATENT_CELL, size.native[1] // LATENT_CELL))
+        views = jittered_views(plan, draw_key(seed, sigma, h, w, "demofusion", 0, 0))
         return demofusion(x, timestep(sigma, sigma_table(base.model_sampling)), plan, views, size.factor, blur, denoise)
-
-    def around_sampling(executor, *args, **kwargs):
-        samples = executor(*args, **kwargs)
-        if latent_enlargement(executor.class_obj.model_patcher.model, native_size, *samples.shape[-2:]) is None:
-            return samples
-        return matched(samples, comfy.utils.repeat_to_batch_size(base_latent.to(samples), len(samples)))
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
     if base_latent is not None:
+
+        def around_sampling(executor, *args, **kwargs):
+            samples = executor(*args, **kwargs)
+            if latent_enlargement(executor.class_obj.model_patcher.model, native_size, *samples.shape[-2:]) is None:
+                return samples
+            return matched(samples, comfy.utils.repeat_to_batch_size(base_latent.to(samples), len(samples)))
+
         patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, around_sampling)
     return patched
 

@@ -50,11 +50,11 @@ def within_limits(execute: Callable) -> Callable:
 
 def _require_limits(node: str, declared: io.Input, value: object) -> None:
     if isinstance(declared, (io.Int.Input, io.Float.Input)):
-        kind, numbers = ("a whole number", int) if isinstance(declared, io.Int.Input) else ("a number", (int, float))
-        fits = isinstance(value, numbers) and not isinstance(value, bool)
-        if not fits or not declared.min <= value <= declared.max:  # NaN is not between them either
+        kind, others = ("a whole number", bool | float) if isinstance(declared, io.Int.Input) else ("a number", bool)
+        # NaN is not between the limits either.
+        if isinstance(value, others) or not isinstance(value, int | float) or not declared.min <= value <= declared.max:
             problem = f"it must be {kind} from {declared.min} to {declared.max}. Change the value that is linked to it"
             raise bad_input(node, declared.id, value, problem)
     if isinstance(declared, io.Combo.Input) and value not in declared.options:
-        problem = f"it is not one of {', '.join(declared.options)}. Change the value that is linked to it"
+        problem = f"it is not one of {', '.join(map(str, declared.options))}. Change the value that is linked to it"
         raise bad_input(node, declared.id, value, problem)

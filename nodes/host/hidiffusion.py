@@ -1,8 +1,10 @@
 """HiDiffusion on a MODEL: smaller features in the first steps, and self-attention in windows, for the length of a model call."""
 
 from functools import partial
+from typing import cast
 
 import torch.nn.functional as F
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
@@ -26,7 +28,7 @@ def with_hidiffusion(model: ModelPatcher, seed: int, native_size: int, node: str
     layers = [layer for layer in attention_layers(model) if layer[:2] in windowed]
     [op] = (name for name in levels["down", finest] if name.endswith(".op"))
     pool, back = blocks["down", 1][0], blocks["up", count - 2][-1]
-    depth = len(model.get_model_object("diffusion_model").input_blocks)
+    depth = len(cast(UNetModel, model.get_model_object("diffusion_model")).input_blocks)
 
     def around_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
         base, options, sigma = executor.class_obj, transformer_options or {}, float(t.flatten()[0])

@@ -1,6 +1,7 @@
 """What a picture takes of the device's memory: less in the feed-forwards, and said before it is missing."""
 
 from math import ceil, prod, sqrt
+from typing import cast
 
 import comfy.model_management
 import torch
@@ -56,7 +57,8 @@ def require_memory(node: str, stages: str, model: ModelPatcher, batch: int, size
     if comfy.model_management.directml_enabled:  # ComfyUI does not know how much such a device has
         return
     height, width = max(sizes, key=prod)
-    least, total = least_memory(model, batch, height, width), comfy.model_management.get_total_memory(model.load_device)
+    least = least_memory(model, batch, height, width)
+    total = cast(int, comfy.model_management.get_total_memory(model.load_device))
     if least <= total:
         return
     shrink = sqrt(total / least)

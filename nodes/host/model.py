@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import comfy.model_base
 import comfy.model_sampling
@@ -37,7 +38,7 @@ def require_unet(model: ModelPatcher, node: str) -> None:
     require_noise_model(model.get_model_object("model_sampling"), node)
 
 
-def require_noise_model(model_sampling: torch.nn.Module, node: str) -> None:
+def require_noise_model(model_sampling: Any, node: str) -> None:
     """Refuse models whose noise is not added as z + σ ε, which is what the blend does."""
     z, noise, sigma = torch.tensor([[3.0]]), torch.tensor([[5.0]]), torch.tensor([0.5])
     if float(model_sampling.noise_scaling(sigma, noise.clone(), z)) != 5.5:
@@ -78,10 +79,11 @@ def latent_enlargement(base: comfy.model_base.BaseModel, native_size: int, h: in
 
 def percent_range(base: comfy.model_base.BaseModel, start_percent: float, end_percent: float) -> tuple[float, float]:
     """(highest, lowest) σ of a part of the sampling, for the noise table that the running model has now."""
-    return tuple(base.model_sampling.percent_to_sigma(percent) for percent in (start_percent, end_percent))
+    sampling: Any = base.model_sampling
+    return sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)
 
 
-def sigma_table(model_sampling: torch.nn.Module) -> np.ndarray:
+def sigma_table(model_sampling: Any) -> np.ndarray:
     """The model's noise level at each training timestep, ascending."""
     return model_sampling.sigmas.detach().cpu().double().numpy()
 
@@ -107,7 +109,7 @@ def convolutions(model: ModelPatcher) -> dict[str, tuple[int, int]]:
     """Name → stride of the 3×3 convolutions inside the U-Net's blocks (not its first and last)."""
     pattern = re.compile(r"(input|middle|output)_blocks?\.\d+\..*(in_layers\.2|out_layers\.3|op|conv)$")
     return {
-        name: tuple(module.stride)
+        name: (module.stride[0], module.stride[1])
         for name, module in model.get_model_object("diffusion_model").named_modules()
         if pattern.match(name) and isinstance(module, torch.nn.Conv2d) and module.kernel_size == (3, 3)
     }
@@ -138,7 +140,7 @@ def require_own_rows(options: dict, node: str) -> None:
         )
 
 
-def each_row(value: object, batch: int, change: Callable[[torch.Tensor], torch.Tensor]) -> object:
+def each_row(value: Any, batch: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     """`value` with `change` made to every tensor of `batch` rows in it: conditionings follow the latents' batch."""
     if isinstance(value, torch.Tensor):
         return change(value) if value.ndim and value.shape[0] == batch else value

@@ -37,7 +37,8 @@ def with_scalecrafter(model: ModelPatcher, noise_damping: bool, native_size: int
             return args["denoised"]
         options = args["model_options"]
         options = {**options, "transformer_options": {**options.get("transformer_options", {}), DAMPED: True}}
-        _, damped = comfy.samplers.calc_cond_batch(base, [None, args["uncond"]], x, sigma, options)
+        conds: list = [None, args["uncond"]]
+        _, damped = comfy.samplers.calc_cond_batch(base, conds, x, sigma, options)
         return args["denoised"] + damped - args["uncond_denoised"]
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
