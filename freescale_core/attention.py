@@ -33,7 +33,8 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
     total, count = torch.zeros_like(v), v.new_zeros(1, *plan.grid, 1)
 
     def inside(part: list) -> Tensor:
-        return attend(*(_stack(x, part, plan.size) for x in (q, k, v)), plan.size)
+        queries, keys, values = (_stack(x, part, plan.size) for x in (q, k, v))
+        return attend(queries, keys, values, plan.size)
 
     windows = [_on_grid(view, plan) for view in views.tolist()]
     for part, out in as_many_as_fit(windows, inside, plan.size, plan.grid):
@@ -44,7 +45,7 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
     return rearrange(total.div_(count), "b h w c -> b (h w) c")
 
 
-Box = tuple[slice, slice, slice]  # of [B, h, w, C]
+Box = tuple[slice, ...]  # of [B, h, w, C]
 
 
 def _on_grid(view: list[int], plan: WindowPlan) -> tuple[Box, Box]:
@@ -80,12 +81,14 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
     for a in range(min(strides[0], grid[0])):
         for b in range(min(strides[1], grid[1])):
             lattice = (slice(None), slice(a, None, strides[0]), slice(b, None, strides[1]))
-            groups.setdefault(tuple(q[lattice].shape[1:3]), []).append(lattice)
+            h, w = q[lattice].shape[1:3]
+            groups.setdefault((h, w), []).append(lattice)
     for size, lattices in groups.items():
 
         def inside(part: list, size: tuple[int, int] = size) -> Tensor:
             stacked = (torch.stack([x[lattice] for lattice in part], 1) for x in (q, k, v))
-            return attend(*(rearrange(x, "b n h w c -> (b n) (h w) c") for x in stacked), size)
+            queries, keys, values = (rearrange(x, "b n h w c -> (b n) (h w) c") for x in stacked)
+            return attend(queries, keys, values, size)
 
         for part, result in as_many_as_fit(lattices, inside, size, grid):
             for lattice, x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(part), h=size[0])):

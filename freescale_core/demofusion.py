@@ -27,10 +27,8 @@ def demofusion(
 
     c₂ = C = ½ (1 + cos(π (1000 − t)/1000)), and the blur's σ is (.99 C + .01) `deviation`. The scheduler's step is linear in x and x₀, so mixing x₀ is mixing the stepped samples, as its code does.
     """
-    c = blend_coefficient(t, 1.0)
-    return torch.lerp(
-        local_path(x, plan, views, denoise), global_path(x, factor, (0.99 * c + 0.01) * deviation, denoise), float(c)
-    )
+    c = float(blend_coefficient(t, 1.0))
+    return torch.lerp(local_path(x, plan, views, denoise), global_path(x, factor, (0.99 * c + 0.01) * deviation, denoise), c)
 
 
 def local_path(x: Tensor, plan: WindowPlan, views: np.ndarray, denoise: Denoise) -> Tensor:
@@ -65,7 +63,8 @@ def global_path(x: Tensor, factor: int, deviation: float, denoise: Denoise) -> T
     blurred = matched(gaussian_blur(whole, factor, deviation), whole)
     out = torch.empty_like(blurred)
     lattices = [(..., slice(a, None, factor), slice(b, None, factor)) for a in range(factor) for b in range(factor)]
-    size = tuple(blurred[lattices[0]].shape[-2:])
+    rows, columns = whole.shape[-2:]
+    size = (rows // factor, columns // factor)
 
     def inside(part: list) -> Tensor:
         def take(z: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ def global_path(x: Tensor, factor: int, deviation: float, denoise: Denoise) -> T
 
         return denoise(take(blurred), lambda z: take(F.pad(z, pad)), None)
 
-    for part, result in as_many_as_fit(lattices, inside, size, tuple(whole.shape[-2:]), parts=1):
+    for part, result in as_many_as_fit(lattices, inside, size, (rows, columns), parts=1):
         for lattice, x0 in zip(part, rearrange(result, "(b n) c h w -> n b c h w", n=len(part))):
             out[lattice] = x0
     return (whole - blurred + out)[..., pad[2] :, pad[0] :]

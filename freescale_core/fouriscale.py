@@ -74,9 +74,9 @@ class Guided:
         branches = [(x[: self.strong_rows], False), (x[self.strong_rows :], True)]
         return torch.cat([self._branch(rows, weak, weight, bias, stride, around) for rows, weak in branches if len(rows)])
 
-    def _branch(self, x, weak, weight, bias, stride, around) -> Tensor:
+    def _branch(self, x: Tensor, weak: bool, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], around: str) -> Tensor:
         if self.low_pass:
-            padded = tuple(max(n, round(n * times)) for n, times in zip(x.shape[-2:], self.multiple))
-            x = low_passed(x, padded, max(self.d / stride[0], 1), weak, self.reach.lowest)
+            height, width = (max(n, round(n * times)) for n, times in zip(x.shape[-2:], self.multiple))
+            x = low_passed(x, (height, width), max(self.d / stride[0], 1), weak, self.reach.lowest)
         d = max(self.d / LESS, 1) if weak and self.reach.milder else self.d
         return convolve(x, weight, bias, stride, ceil(d), around)

@@ -89,8 +89,8 @@ def windows_of(grid: tuple[int, int], size: tuple[int, int]) -> WindowPlan:
     h, w = grid
     size = (min(h, size[0]), min(w, size[1]))
     tops, lefts = _starts(h, size[0]), _starts(w, size[1])
-    jitter = tuple(length // 8 if len(starts) > 1 else 0 for length, starts in zip(size, (tops, lefts)))
-    return WindowPlan((h, w), size, tops, lefts, jitter)
+    r_h, r_w = (length // 8 if len(starts) > 1 else 0 for length, starts in zip(size, (tops, lefts)))
+    return WindowPlan((h, w), size, tops, lefts, (r_h, r_w))
 
 
 def _window(length: int, ratio: float) -> int:

@@ -50,8 +50,8 @@ def parse_blocks(text: str) -> Selection:
 class StageSize:
     """One stage as typed: a factor of the previous picture, or a size in px."""
 
-    factor: float | None = None
-    size: tuple[int, int] | None = None  # (height, width)
+    factor: float = 1.0
+    size: tuple[int, int] | None = None  # (height, width); it counts where it is given
 
 
 def parse_stages(text: str) -> list[StageSize]:

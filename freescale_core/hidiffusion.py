@@ -47,7 +47,7 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], q
     Odd sides are stretched by one first. Projections have no bias and stretching keeps constants, so that stretching here
     equals stretching before and after the layer.
     """
-    even = tuple(n + n % 2 for n in grid)
+    even = (grid[0] + grid[0] % 2, grid[1] + grid[1] % 2)
     size = (even[0] // 2, even[1] // 2)
     shift = tuple(n // 4 * quarters for n in size)
 
@@ -55,7 +55,7 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], q
         x = torch.roll(_stretched(x, grid, even), [-n for n in shift], (2, 3))
         return rearrange(x, "b c (m h) (n w) -> (b m n) (h w) c", m=2, n=2)
 
-    out = attend(*(windows(x) for x in (q, k, v)), size)
+    out = attend(windows(q), windows(k), windows(v), size)
     out = rearrange(out, "(b m n) (h w) c -> b c (m h) (n w)", m=2, n=2, h=size[0])
     out = torch.roll(out, shift, (2, 3))
     return rearrange(F.interpolate(out, grid, mode="bicubic") if even != grid else out, "b c h w -> b (h w) c")

@@ -1,5 +1,7 @@
 """SelfCascadeUpscale: one or more FreeScale stages, from a latent or a picture."""
 
+from typing import Any
+
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
@@ -51,7 +53,9 @@ class SelfCascadeUpscale(io.ComfyNode):
 
     @classmethod
     @within_limits
-    def _sizes(cls, model, positive, negative, vae, stages, latent_image=None, image=None, **settings) -> list[tuple[int, int]]:
+    def _sizes(
+        cls, model, positive, negative, vae, stages, latent_image: Any = None, image=None, **settings
+    ) -> list[tuple[int, int]]:
         """(height, width) px of each stage, once all of them are known to be possible."""
         height, width = picture_size(NAME, model, vae, latent_image, image)
         sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width))

@@ -1,5 +1,7 @@
 """Pictures and latents: decode, resize and encode the way a cascade stage does (P §3.1)."""
 
+from typing import Any
+
 import comfy.model_management
 import torch
 import torch.nn.functional as F
@@ -13,14 +15,14 @@ TILE, OVERLAP = 64, 16  # latent cells
 LARGEST_PREVIEW = 2048  # px
 
 
-def decode(vae, samples: torch.Tensor, tiling: str) -> torch.Tensor:
+def decode(vae: Any, samples: torch.Tensor, tiling: str) -> torch.Tensor:
     """Latent [B, 4, h, w] → picture [B, H, W, 3]; `tiling` is auto, always or never."""
     if _tiled(tiling, vae.memory_used_decode, vae, samples):
         return vae.decode_tiled(samples, tile_x=TILE, tile_y=TILE, overlap=OVERLAP)
     return vae.decode(samples)
 
 
-def encode(vae, image: torch.Tensor, tiling: str) -> torch.Tensor:
+def encode(vae: Any, image: torch.Tensor, tiling: str) -> torch.Tensor:
     """Picture [B, H, W, 3] → latent [B, 4, h, w]."""
     if _tiled(tiling, vae.memory_used_encode, vae, rearrange(image, "b h w c -> b c h w")):
         return vae.encode_tiled(image, tile_x=TILE * LATENT_CELL, tile_y=TILE * LATENT_CELL, overlap=OVERLAP * LATENT_CELL)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from server import PromptServer
 
@@ -9,7 +10,7 @@ STAGE = "FreeScaleCascadeStage"
 Say = Callable[[str], None]
 
 
-def stage_text(hidden, width: int, height: int) -> Say:
+def stage_text(hidden: Any, width: int, height: int) -> Say:
     """What shows a text after "stage k of n" on the cascade's node. `hidden` has the stage's unique_id and the running graph."""
     graph, own_id = hidden.dynprompt, hidden.unique_id
     parent = graph.get_parent_node_id(own_id)
