@@ -29,14 +29,14 @@ RENDERERS = ["classic canvas"]
 if any(NODES_2.encode() in script.read_bytes() for script in CLIENT.glob("assets/*.js")):
     RENDERERS.append("Nodes 2.0")
 
-FIT_VIEW = """() => {
+FIT_VIEW = """top => {
     const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),
                    ...app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]])]
-    const [left, top, right, bottom] = [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
+    const [x0, y0, x1, y1] = [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
     const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect()
-    view.scale = Math.min((canvas.width - 110) / (right - left), (canvas.height - 150) / (bottom - top), 1)
-    view.offset[0] = 80 / view.scale - left
-    view.offset[1] = 130 / view.scale - top
+    view.scale = Math.min((canvas.width - 110) / (x1 - x0), (canvas.height - top - 20) / (y1 - y0), 1)
+    view.offset[0] = 80 / view.scale - x0
+    view.offset[1] = top / view.scale - y0
     app.canvas.setDirty(true, true)
 }"""
 
@@ -99,9 +99,9 @@ def show(client, graph: dict) -> None:
     client.wait_for_function("count => app.graph._nodes.length === count", arg=len(graph["nodes"]))
 
 
-def fit_view(client) -> None:
-    """The whole graph on the canvas."""
-    client.evaluate(FIT_VIEW)
+def fit_view(client, top: int = 130) -> None:
+    """The whole graph on the canvas, `top` px below its edge."""
+    client.evaluate(FIT_VIEW, top)
 
 
 def set_values(client, **wanted) -> None:

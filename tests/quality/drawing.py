@@ -11,6 +11,7 @@ import conftest  # noqa: E402, F401  a real ComfyUI with the pack in it
 
 # isort: split
 import comfy.utils  # noqa: E402
+import families  # noqa: E402
 import methods  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -32,6 +33,13 @@ TUNED = {  # FreeScale by other settings than its defaults
     for name, values in {"detail": (1.0, 1.5, 3.0, 4.0), "denoise": (0.5, 0.6, 0.8)}.items()
     for value in values
 }
+SHOWN = {  # what goes wrong, for the pages that say what to do about it
+    "denoise 0.1": lambda work: methods.freescale(work, denoise=0.1),
+    "detail 0.25": lambda work: methods.freescale(work, detail=0.25),
+    "detail 5": lambda work: methods.freescale(work, detail=5.0),
+    "cfg 15": lambda work: methods.freescale(replace(work, cfg=15.0)),
+    "direct, dilated": lambda work: work.direct(families.with_dilation(work.model)),
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,7 @@ class Picture:
     method: str
     side: int
     seed: int
+    timed: bool = True  # whether it has its processor to itself
 
     @property
     def path(self) -> Path:
@@ -71,10 +80,11 @@ def draw(picture: Picture) -> Picture:
         wired = FreeScaleDemoModel.execute("yes" if asked["hat"] else "no", asked["hue"], "portrait").args
         work = Work(*wired, NATIVE, picture.side, picture.seed, STEPS, CFG)
         started = clock()
-        pixels = (255 * {**DRAWN, **TUNED}[picture.method](work)[0].cpu().clamp(0, 1)).round().byte().numpy()
+        pixels = (255 * {**DRAWN, **TUNED, **SHOWN}[picture.method](work)[0].cpu().clamp(0, 1)).round().byte().numpy()
         seconds = clock() - started
     told = PngImagePlugin.PngInfo()
-    told.add_text("seconds", f"{seconds:.2f}")
+    if picture.timed:
+        told.add_text("seconds", f"{seconds:.2f}")
     told.add_text("commit", picture.commit)
     picture.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = picture.path.with_suffix(".unfinished")

@@ -1,0 +1,233 @@
+"""The templates: each run by the demo model, photographed in ComfyUI's editor, and given its thumbnail."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
+
+from editor import NAMES, RENDERERS, fit_view, launch, open_client, saved, show, use_demo_model
+from PIL import Image, ImageDraw
+
+import dev
+
+SMALLER, DEMO = 4, {"cfg": 4.0, "seed": 5, "noise_seed": 5}  # the demo model's native picture is a quarter of SDXL's
+By = dict[str, list[Image.Image]]  # pictures by the titles of the nodes that saved them
+BELOW_MENUS, MARGIN, WIDTH, THUMBNAIL = 190, 24, 1600, 512  # px
+ARRIVE = """outputs => {
+    for (const [node, output] of Object.entries(outputs).filter(([node]) => app.graph.getNodeById(node)))
+        app.api.dispatchCustomEvent('executed', { node, display_node: node, prompt_id: '', output })
+}"""
+# The box, in px of the page, around the nodes of these types (around everything if there are none), however the renderer draws it.
+BOX = """types => {
+    const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect()
+    const place = (x, y, w, h) => [canvas.left + (x + view.offset[0]) * view.scale, canvas.top + (y + view.offset[1]) * view.scale,
+                                   canvas.left + (x + w + view.offset[0]) * view.scale, canvas.top + (y + h + view.offset[1]) * view.scale]
+    const nodes = app.graph._nodes.filter(n => !types.length || types.includes(n.type))
+    const boxes = nodes.map(n => {
+        const element = document.querySelector(`[data-node-id="${n.id}"]`), b = element?.getBoundingClientRect()
+        return b ? [b.left, b.top, b.right, b.bottom] : place(n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30)
+    }).concat(types.length ? [] : app.graph._groups.map(g => place(...g.pos, ...g.size)))
+    return [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
+}"""
+LOADED = """() => [...document.images].every(i => i.complete) &&
+    app.graph._nodes.every(n => (n.imgs ?? []).every(i => i.naturalWidth))"""
+
+
+def needs_download(graph: dict) -> bool:
+    """Whether a template is made for a checkpoint."""
+    return any(node["type"] == "CheckpointLoaderSimple" for node in graph["nodes"])
+
+
+def smaller(prompt: dict) -> None:
+    """Make a prompt that was written for SDXL one for the demo model, in its sizes."""
+    use_demo_model(prompt)
+    for inputs in (node["inputs"] for node in prompt.values()):
+        inputs |= {name: inputs[name] // SMALLER for name in ("width", "height") if isinstance(inputs.get(name), int)}
+        if "megapixels" in inputs:
+            inputs["megapixels"] /= SMALLER**2
+        inputs |= {name: value for name, value in DEMO.items() if name in inputs}
+
+
+def run(server: dev.Server, name: str) -> dict:
+    """The outputs of a template's nodes. It runs once: what it made is kept, and shown from there."""
+    graph = saved(name)
+    prompt = dev.to_prompt(graph, server.object_info)
+    if needs_download(graph):
+        smaller(prompt)
+    for node, entry in list(prompt.items()):
+        if entry["class_type"] == "RegionDetailMask":  # its overlay, for the thumbnail
+            prompt["overlay"] = {"class_type": "PreviewImage", "inputs": {"images": [node, 2]}, "_meta": {"title": "overlay"}}
+    made = hashlib.sha256(json.dumps(prompt).encode()).hexdigest()[:12]
+    folder = server.workdir / "output" / f"{name}-{made}"
+    record = folder / "outputs.json"
+    if not record.exists():
+        dev.say(f"Running {name} …")
+        outputs = dev.run_prompt(server, prompt, report=dev.status)
+        folder.mkdir(exist_ok=True)
+        for node, output in outputs.items():
+            for kind, number, file in [(k, n, f) for k, fs in output.items() for n, f in enumerate(fs) if isinstance(f, dict)]:
+                copy = folder / f"{node}_{kind}_{number}.png"
+                shutil.copyfile(server.workdir / file["type"] / file["subfolder"] / file["filename"], copy)
+                file.update(type="output", subfolder=folder.name, filename=copy.name, title=prompt[node]["_meta"]["title"])
+        record.write_text(json.dumps(outputs), "utf-8")
+    return json.loads(record.read_text("utf-8"))
+
+
+def shown(server: dev.Server, name: str) -> By:
+    """The pictures that a template's run saved, and the one that it may have begun with."""
+    files = [file for output in run(server, name).values() for file in output.get("images", [])]
+    pictures: By = {"input": [Image.open(server.workdir / "input" / "example.png").convert("RGB")]}
+    for file in files:
+        path = server.workdir / "output" / file["subfolder"] / file["filename"]
+        pictures.setdefault(file["title"], []).append(Image.open(path).convert("RGB"))
+    return pictures
+
+
+# ---------------------------------------------------------------- photographs of the editor
+
+
+def photograph(client, graph: dict, outputs: dict, types: tuple[str, ...] = ()) -> Image.Image:
+    """A graph, or its nodes of some types, in the editor after its run."""
+    show(client, graph)
+    client.evaluate(ARRIVE, outputs)
+    places = [(*node["pos"], *node["size"]) for node in graph["nodes"]] + [group["bounding"] for group in graph["groups"]]
+    left, top = (min(place[axis] for place in places) for axis in (0, 1))
+    right, bottom = (max(place[axis] + place[axis + 2] for place in places) for axis in (0, 1))
+    client.set_viewport_size({"width": int(right - left) + 240, "height": int(bottom - top) + 320})
+    client.wait_for_timeout(500)
+    fit_view(client, BELOW_MENUS)
+    client.wait_for_function(LOADED, timeout=30_000)
+    client.wait_for_timeout(1500)  # the pictures are there; until the nodes have grown with them
+    left, top, right, bottom = client.evaluate(BOX, list(types))
+    around = {"x": left - MARGIN, "y": top - MARGIN, "width": right - left + 2 * MARGIN, "height": bottom - top + 2 * MARGIN}
+    picture = screenshot(client, clip=around)
+    if picture.width > WIDTH:
+        picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+    return picture
+
+
+def under_slider(client, graph: dict, outputs: dict) -> Image.Image:
+    """FreeScale Compare with one picture over the other."""
+    for node in graph["nodes"]:
+        if node["type"] == "FreeScaleCompare":
+            node["properties"]["view"] = "slider"
+    return photograph(client, graph, outputs, ("FreeScaleCompare",))
+
+
+def painter(client, graph: dict, outputs: dict) -> Image.Image:
+    """The painter over the picture of a run."""
+    show(client, graph)
+    client.evaluate(ARRIVE, outputs)
+    client.set_viewport_size({"width": 1240, "height": 820})
+    client.evaluate("document.querySelector('.freescale-regions .paint').click()")
+    frame = client.frame_locator(".freescale-painter iframe")
+    frame.get_by_role("button", name="More detail").click()
+    client.mouse.move(900, 600)
+    client.wait_for_timeout(1000)
+    picture = screenshot(client)
+    client.evaluate("document.querySelector('.freescale-painter').close()")
+    return picture
+
+
+def screenshot(client, **options) -> Image.Image:
+    return Image.open(BytesIO(client.screenshot(**options))).convert("RGB")
+
+
+# ---------------------------------------------------------------- pictures of a run
+
+FACE = (0.12, 0.14, 0.5)  # left, top and side of what a thumbnail shows enlarged, as shares of the picture's side
+DIRECT, STAGES = "Save direct sampling (1024 px)", "Save every stage (512 and 1024 px)"
+
+
+def fitted(picture: Image.Image, px: int = THUMBNAIL) -> Image.Image:
+    return picture.resize((px, px), Image.Resampling.LANCZOS)
+
+
+def face(picture: Image.Image) -> Image.Image:
+    left, top, side = (share * picture.width for share in FACE)
+    return picture.resize((THUMBNAIL,) * 2, Image.Resampling.BICUBIC, (left, top, left + side, top + side))
+
+
+def slices(*pictures: Image.Image) -> Image.Image:
+    """Upright slices of pictures of one scene, which make one picture together."""
+    joined = pictures[0].copy()
+    lefts = [THUMBNAIL * n // len(pictures) for n in range(len(pictures))]
+    for left, picture in zip(lefts, pictures):
+        joined.paste(picture.crop((left, 0, THUMBNAIL, THUMBNAIL)), (left, 0))
+    pen = ImageDraw.Draw(joined)
+    for left in lefts[1:]:
+        pen.line((left, 0, left, THUMBNAIL), "white", 3)
+    return joined
+
+
+def noised(picture: Image.Image, amount: float) -> Image.Image:
+    """The picture under noise, as a sampler meets it on its way."""
+    noise = Image.merge("RGB", [Image.effect_noise(picture.size, 110) for _ in "rgb"])
+    return Image.blend(picture, noise, amount)
+
+
+def region_thumbnail(by: By) -> Image.Image:
+    return slices(fitted(by["overlay"][0]), fitted(by["Save with the map"][0]))
+
+
+def cells(by: By, columns: int, rows: int) -> Image.Image:
+    """The first cells of freescale_compare's grid of four columns and two rows."""
+    grid = by["Save the grid"][0]
+    return grid.crop((0, 0, grid.width * columns // 4, grid.height * rows // 2))
+
+
+FROM_RUNS: dict[str, tuple[str, Callable[[By], Image.Image]]] = {
+    "workflows/freescale_demo.jpg": ("freescale_demo", lambda by: fitted(by["Save stage 2 (1024 px)"][0])),
+    "workflows/freescale_vs_direct.jpg": ("freescale_vs_direct", lambda by: slices(fitted(by[DIRECT][0]), fitted(by[STAGES][-1]))),
+    "workflows/freescale_region_detail.jpg": ("freescale_region_detail", region_thumbnail),
+    "workflows/freescale_region_detail_sdxl.jpg": ("freescale_region_detail_sdxl", region_thumbnail),
+    "workflows/freescale_region_prompt.jpg": (
+        "freescale_region_prompt", lambda by: fitted(by["Save the cascade's picture (512 px)"][0])
+    ),
+    "workflows/freescale_sdxl_4k.jpg": (
+        "freescale_sdxl_4k",
+        lambda by: slices(*(face(by[title][0]) for title in ("Stage 0 (1024 px)", "Save 2048 px", "Save 4096 px"))),
+    ),
+    "workflows/freescale_enhance_image.jpg": (
+        "freescale_enhance_image", lambda by: slices(face(by["input"][0]), face(by["Save the enlarged picture"][0]))
+    ),
+    "workflows/freescale_custom_sampler.jpg": (
+        "freescale_custom_sampler", lambda by: slices(*(noised(fitted(by["Save 2048 px"][0]), x) for x in (0.75, 0.5, 0.25, 0)))
+    ),
+    "workflows/freescale_compare.jpg": ("freescale_compare", lambda by: cells(by, 4, 2).resize((964, 524))),
+    "js/docs/grid.jpg": ("freescale_compare", lambda by: cells(by, 4, 2).resize((964, 524))),
+    "js/docs/caption.jpg": ("freescale_compare", lambda by: cells(by, 2, 1).resize((640, 348))),
+    "docs/images/direct.jpg": ("freescale_vs_direct", lambda by: fitted(by[DIRECT][0], 640)),
+    "docs/images/freescale.jpg": ("freescale_vs_direct", lambda by: fitted(by[STAGES][-1], 640)),
+    "docs/images/with_map.jpg": ("freescale_region_detail", lambda by: by["Save with the map"][0]),
+    "docs/images/without_map.jpg": ("freescale_region_detail", lambda by: by["Save without"][0]),
+}  # fmt: skip
+
+SAMPLING = ("RandomNoise", "CFGGuider", "KSamplerSelect", "FreeScaleBlendSampler", "BasicScheduler", "SamplerCustomAdvanced")
+IN_EDITOR: dict[str, tuple[str, str, Callable]] = {
+    "js/docs/blend.jpg": ("freescale_custom_sampler", RENDERERS[0], partial(photograph, types=SAMPLING)),
+    "js/docs/compare.jpg": ("freescale_compare", RENDERERS[0], under_slider),
+    "js/docs/painter.jpg": ("freescale_region_detail", RENDERERS[0], painter),
+    **{
+        f"docs/images/templates/{name}{suffix}.jpg": (name, renderer, photograph)
+        for name in NAMES
+        for renderer, suffix in zip(RENDERERS, ("", "_nodes2"))
+    },
+}
+
+
+def make(server: dev.Server, chromium: str, chosen: list[str]) -> Iterator[tuple[str, Image.Image]]:
+    """Each file's picture, all of one renderer together."""
+    for name in filter(FROM_RUNS.get, chosen):
+        template, picture = FROM_RUNS[name]
+        yield name, picture(shown(server, template))
+    with launch(chromium) as browser:
+        for renderer in RENDERERS:
+            names = [name for name in chosen if name in IN_EDITOR and IN_EDITOR[name][1] == renderer]
+            client = open_client(server, browser, renderer) if names else None
+            for name in names:
+                template, _, picture = IN_EDITOR[name]
+                graph = saved(template)
+                yield name, picture(client, graph, {} if needs_download(graph) else run(server, template))
