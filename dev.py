@@ -383,10 +383,11 @@ class Server:
     """A running ComfyUI with the pack in it: `with Server(prepare()) as server: server.get("/queue")`.
 
     Everything it writes goes to `workdir`; without one it works in a folder of its own that is removed at the end.
+    Where `pack` is None, it has the packs that lie in `workdir` already.
     """
 
     def __init__(
-        self, host: Host, workdir: Path | None = None, *, pack: Path = ROOT, port: int = 0, options: tuple[str, ...] = ()
+        self, host: Host, workdir: Path | None = None, *, pack: Path | None = ROOT, port: int = 0, options: tuple[str, ...] = ()
     ) -> None:
         self.host, self.pack, self.options = host, pack, options
         self.temporary = workdir is None
@@ -399,7 +400,8 @@ class Server:
     def __enter__(self) -> Server:
         for name in ("custom_nodes", "input", "models", "output", "user"):
             (self.workdir / name).mkdir(parents=True, exist_ok=True)
-        link_pack(self.pack, self.workdir / "custom_nodes" / PACK_NAME)
+        if self.pack:
+            link_pack(self.pack, self.workdir / "custom_nodes" / PACK_NAME)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -453,12 +455,12 @@ class Server:
         """Read which nodes there are; complain if none of them is the pack's."""
         self.object_info = self.get("/object_info")
         failed = re.search(f"IMPORT FAILED.*{PACK_NAME}", self.log.read_text("utf-8", "replace"))
-        if failed or not self.node_ids():
+        if self.pack and (failed or not self.node_ids()):
             raise Trouble(f"{self.log_tail()}\n\nComfyUI started, but the pack's nodes did not load; see its log above.")
 
-    def node_ids(self) -> list[str]:
-        """The ids of the pack's nodes, as the server knows them."""
-        module = f"custom_nodes.{PACK_NAME}"
+    def node_ids(self, folder: str = PACK_NAME) -> list[str]:
+        """The ids of a pack's nodes, as the server knows them."""
+        module = f"custom_nodes.{folder}"
         return [name for name, info in self.object_info.items() if info.get("python_module") == module]
 
     def stop(self) -> None:

@@ -1,0 +1,128 @@
+"""Installing by ComfyUI-Manager, by clone and by zip, under any folder name; and what is left after uninstalling."""
+
+import json
+import re
+import shutil
+import time
+import urllib.parse
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+from freescale.nodes import NODES
+
+import dev
+
+NODE_IDS = {node.define_schema().node_id for node in NODES}
+INTERNAL = {"FreeScaleCascadeStage", "FreeScaleStagePictures"}
+
+
+def fetched(server: dev.Server, path: str, data: bytes | None = None) -> bytes:
+    request = urllib.request.Request(server.url + urllib.parse.quote(path), data)
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return answer.read()
+
+
+def traces(server: dev.Server) -> dict:
+    """Everything that ComfyUI knows from its packs."""
+    lists = ("/extensions", "/api/workflow_templates", "/i18n", "/global_subgraphs")
+    return {"nodes": sorted(server.object_info), **{path: server.get(path) for path in lists}}
+
+
+def require_all_of_it(server: dev.Server, folder: str) -> None:
+    """The pack in that folder has its nodes, scripts, help pages, templates, blueprints and languages, and no trouble."""
+    root = server.workdir / "custom_nodes" / folder
+    known = traces(server)
+    assert set(server.node_ids(folder)) == NODE_IDS
+    scripts = {path.relative_to(root / "js").as_posix() for path in root.glob("js/**/*.js")}
+    listed = {urllib.parse.unquote(path) for path in known["/extensions"]}
+    assert {f"/extensions/{folder}/{name}" for name in scripts} <= listed and scripts
+    for path in root.glob("js/**/*.*"):
+        assert fetched(server, f"/extensions/{folder}/{path.relative_to(root / 'js').as_posix()}") == path.read_bytes()
+    assert {f"{name}.md" for name in NODE_IDS - INTERNAL} <= {path.name for path in root.glob("js/docs/*.md")}
+    templates = {path.stem for path in root.glob("workflows/*.json")}
+    assert set(known["/api/workflow_templates"][folder]) == templates
+    for name in templates:
+        assert json.loads(fetched(server, f"/api/workflow_templates/{folder}/{name}.json"))["nodes"]
+    blueprints = [entry["name"] for entry in known["/global_subgraphs"].values() if folder in entry["info"]["node_pack"]]
+    assert sorted(blueprints) == sorted(path.stem for path in root.glob("subgraphs/*.json"))
+    for path in root.glob("locales/*/main.json"):
+        assert json.loads(path.read_text("utf-8")).items() <= known["/i18n"][path.parent.name].items()
+    assert not complaints(server)
+
+
+def complaints(server: dev.Server) -> list[str]:
+    """The lines of the log that speak of trouble."""
+    return [line for line in server.log.read_text("utf-8").splitlines() if re.search("error|traceback|fail|warn", line, re.I)]
+
+
+def draw_a_picture(server: dev.Server, folder: str) -> None:
+    """As a person does: open a template and run it; two steps and one stage are enough here."""
+    graph = json.loads(fetched(server, f"/api/workflow_templates/{folder}/freescale_demo.json"))
+    prompt = dev.to_prompt(graph, server.object_info)
+    [*_, last] = [key for key, node in prompt.items() if node["class_type"] == "SelfCascadeUpscale"]
+    for key in [key for key in prompt if key == last or last in dev.upstream(prompt, key)]:
+        del prompt[key]
+    for node in prompt.values():
+        node["inputs"].update({"steps": 2} if "steps" in node["inputs"] else {})
+        if node["class_type"] == "SaveImage":
+            node.update(class_type="PreviewImage", inputs={"images": node["inputs"]["images"]})
+    outputs = dev.run_prompt(server, prompt)
+    assert [len(output["images"]) for output in outputs.values() if "images" in output] == [1, 1]
+
+
+def remove_by_the_manager(server: dev.Server, folder: str) -> None:
+    """Its Uninstall button."""
+    server.post(
+        "/v2/manager/queue/batch", {"uninstall": [{"id": folder, "ui_id": folder, "version": "unknown", "files": [folder]}]}
+    )
+    for _ in range(300):
+        if not (server.workdir / "custom_nodes" / folder).exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(server.log_tail())
+
+
+def test_the_manager_installs_it_and_leaves_nothing_of_it(computer, address):
+    folder = Path(address).stem
+    with computer.start() as server:
+        before, packages = traces(server), computer.pip("freeze")
+        fetched(server, "/v2/customnode/install/git_url", address.encode())
+    with computer.start() as server:
+        require_all_of_it(server, folder)
+        draw_a_picture(server, folder)
+        remove_by_the_manager(server, folder)
+    with computer.start() as server:
+        assert traces(server) == before
+    assert computer.pip("freeze") == packages
+    assert not [name for name in computer.files() if re.search("freescale|region", name, re.I)]
+    # What ComfyUI and the Manager keep of their own; nobody has saved a picture.
+    kept = ("custom_nodes/manager_loader/", "user/__manager/", "user/comfyui.db", "server.log", "input/3d", "models/")
+    assert not [name for name in computer.files() if not name.startswith(kept)]
+
+
+# Spaces are not for any pack: ComfyUI lists the scripts of such a folder, but its server does not find them.
+@pytest.mark.parametrize("folder", ["freescale(2)", "my.nodes"])
+def test_any_folder_name_will_do(computer, archive, repository, folder):
+    computer.clone(repository, folder) if folder == "my.nodes" else computer.unpack(archive, folder)
+    try:
+        with computer.start() as server:
+            require_all_of_it(server, folder)
+    finally:
+        shutil.rmtree(computer.packs / folder)
+
+
+def test_it_asks_for_no_package_that_comfyui_lacks(computer, repository):
+    wanted = computer.pip("install", "--dry-run", "--requirement", repository / "requirements.txt")
+    assert "einops" in wanted and "Would install" not in wanted
+
+
+def test_the_archive_holds_what_people_need_and_no_more(archive, repository):
+    with zipfile.ZipFile(archive) as content:
+        names = set(content.namelist())
+    folders = ("freescale_core", "js", "locales", "nodes", "subgraphs", "workflows")
+    files = {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "CHANGELOG.md", "LICENSE"}
+    inside = (path.relative_to(repository).as_posix() for folder in folders for path in (repository / folder).rglob("*.*"))
+    assert names == {*inside, *files} - {"nodes/demo/train.py"}
+    assert archive.stat().st_size < 16e6
