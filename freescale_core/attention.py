@@ -6,7 +6,8 @@ the samples outermost, so that a host which splits a batch into its samples stil
 """
 
 from collections.abc import Callable, Iterator
-from math import exp
+from functools import lru_cache
+from math import ceil, exp
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # in the words of MPS, CPU and newer devices
 
-PARTS = 4  # of a picture; one is in work at a time, as a stack of windows or a band of the blur, beside q, k, v and the results
+# One part of a picture is in work at a time, as a stack of windows or a band of the blur, beside q, k, v and the results.
+PARTS = 4
+SMALLEST_PART = 4096  # tokens: smaller parts save no memory that counts, and on a GPU launching their kernels takes longer than they do
 
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np.ndarray, attend: Attend) -> Tensor:
@@ -40,8 +43,8 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
     for part, out in as_many_as_fit(windows, inside, plan.size, plan.grid):
         out = rearrange(out, "(b n) (h w) c -> n b h w c", n=len(part), h=plan.size[0])
         for (place, within), x in zip(part, out):
-            total[place] += x[within]
-            count[place] += 1
+            total[place].add_(x[within])
+            count[place].add_(1)
     return rearrange(total.div_(count), "b h w c -> b (h w) c")
 
 
@@ -61,8 +64,8 @@ def _on_grid(view: list[int], plan: WindowPlan) -> tuple[Box, Box]:
 def _stack(x: Tensor, windows: list[tuple[Box, Box]], size: tuple[int, int]) -> Tensor:
     """Windows of tokens [B, h, w, C], the samples outermost: [B·n, h·w, C] of one size."""
     stacked = x.new_zeros(x.shape[0], len(windows), *size, x.shape[-1])
-    for i, (place, within) in enumerate(windows):
-        stacked[:, i][within] = x[place]
+    for window, (place, within) in zip(stacked.unbind(1), windows):
+        window[within] = x[place]
     return rearrange(stacked, "b n h w c -> (b n) (h w) c")
 
 
@@ -99,11 +102,12 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
 def as_many_as_fit(
     items: list, compute: Callable[[list], Tensor], size: tuple[int, int], grid: tuple[int, int], parts: int | None = None
 ) -> Iterator:
-    """(part, compute(part)) for all items of a `size`, a `parts`-th of the `grid` at once, by default a PARTS-th.
+    """(part, compute(part)) for all items of a `size`, a `parts`-th of the `grid` at once, by default what `part_tokens` says.
 
     Where memory runs out it goes on with half as many, down to one by one.
     """
-    start, at_once = 0, max(1, int(grid[0] * grid[1] / ((parts or PARTS) * size[0] * size[1])))
+    tokens = grid[0] * grid[1] / parts if parts else part_tokens(grid)
+    start, at_once = 0, max(1, int(tokens / (size[0] * size[1])))
     while start < len(items):
         part, out = items[start : start + at_once], None
         try:
@@ -116,6 +120,11 @@ def as_many_as_fit(
             continue
         yield part, out
         start += len(part)
+
+
+def part_tokens(grid: tuple[int, int]) -> float:
+    """How many tokens of a grid are in work at a time: of its size alone, never of the memory that is free, nor are the bits."""
+    return max(SMALLEST_PART, grid[0] * grid[1] / PARTS)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -158,17 +167,23 @@ def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
     It overwrites `x`: bands of columns, then of rows, do not need each other and take little memory.
     """
     vertical, horizontal = (gaussian_band(length, factor, x) for length in grid)
-    picture = rearrange(x, "b (h w) c -> b h w c", h=grid[0])
-    for columns in picture.chunk(PARTS, dim=2):
+    picture, bands = rearrange(x, "b (h w) c -> b h w c", h=grid[0]), ceil(grid[0] * grid[1] / part_tokens(grid))
+    for columns in picture.chunk(bands, dim=2):
         columns.copy_(torch.einsum("i h, b h w c -> b i w c", vertical, columns))
-    for rows in picture.chunk(PARTS, dim=1):
+    for rows in picture.chunk(bands, dim=1):
         rows.copy_(horizontal @ rows)
     return x
 
 
 def gaussian_band(length: int, factor: int, like: Tensor, deviation: float = 1.0) -> Tensor:
     """One axis of the blur as a band matrix [length, length]: much faster than a convolution of one channel."""
-    places, spread = torch.arange(length, device=like.device, dtype=torch.float32), 2 * deviation**2
-    offsets = places[:, None] - places
-    kernel = torch.exp(-(offsets**2) / spread).masked_fill(offsets.abs() >= factor, 0)
-    return (kernel / sum(exp(-(offset**2) / spread) for offset in range(1 - factor, factor))).to(like.dtype)
+    return _gaussian_band(length, factor, deviation, like.device, like.dtype)
+
+
+@lru_cache(16)  # every layer of a call needs the same few, of a megabyte at most
+def _gaussian_band(length: int, factor: int, deviation: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):  # usable with gradients, too, whoever asks first
+        places, spread = torch.arange(length, device=device, dtype=torch.float32), 2 * deviation**2
+        offsets = places[:, None] - places
+        kernel = torch.exp(-(offsets**2) / spread).masked_fill(offsets.abs() >= factor, 0)
+        return (kernel / sum(exp(-(offset**2) / spread) for offset in range(1 - factor, factor))).to(dtype)

@@ -104,8 +104,8 @@ def test_a_constant_stays_constant_where_no_padding_reaches(h, w, ratio, key):
     assert (local[~untouched] < 3.0).all() and (local > 0).all()
 
 
-@given(sides, sides, ratios, st.integers(1, 3), st.integers(1, 50), keys)
-def test_chunks_of_windows_change_nothing_and_are_bounded(h, w, ratio, batch, parts, key):
+@given(sides, sides, ratios, st.integers(1, 3), st.integers(1, 50), st.integers(1, 200), keys)
+def test_parts_of_windows_and_of_the_blur_change_nothing_and_are_bounded(h, w, ratio, batch, parts, smallest, key):
     plan, x = window_plan(h, w, ratio), tokens(h, w, batch)
     views = jittered_views(plan, key)
     seen = []
@@ -116,14 +116,16 @@ def test_chunks_of_windows_change_nothing_and_are_bounded(h, w, ratio, batch, pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention, "PARTS", parts)
-        chunked = local_attention(*x, plan, views, counted)
+        patch.setattr(attention, "SMALLEST_PART", smallest)
+        chunked, banded = local_attention(*x, plan, views, counted), attention.blur_tokens(x[0].clone(), (h, w), 3)
         window = plan.size[0] * plan.size[1]
-        assert max(seen) <= max(h * w / parts, window) and sum(seen) == plan.count * window
+        assert max(seen) <= max(h * w / parts, smallest, window) and sum(seen) == plan.count * window
         patch.setattr(attention, "PARTS", 1e-9)
         seen.clear()
-        whole = local_attention(*x, plan, views, counted)
+        whole, blurred = local_attention(*x, plan, views, counted), attention.blur_tokens(x[0].clone(), (h, w), 3)
         assert len(seen) == 1
     assert torch.allclose(chunked, whole, rtol=0, atol=1e-12)
+    assert torch.allclose(banded, blurred, rtol=0, atol=1e-12)
 
 
 @given(sides, sides, ratios, keys)
