@@ -100,9 +100,10 @@ def random(*shape: int, seed: int = 6) -> torch.Tensor:
 
 def fill(module: torch.nn.Module, seed: int) -> None:
     """ComfyUI's layers leave their weights as they find the memory: give every parameter a value."""
-    generator = torch.Generator().manual_seed(seed)
+    device = next(module.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
     for name, parameter in sorted(module.named_parameters()):
-        noise = torch.randn(parameter.shape, generator=generator)
+        noise = torch.randn(parameter.shape, generator=generator, device=device)
         if parameter.ndim > 1:
             noise /= parameter[0].numel() ** 0.5  # keeps the size of activations
         elif "norm" in name or name.endswith(("layers.0.weight", "out.0.weight")):

@@ -28,10 +28,11 @@ GB = 2**30
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--side", type=int, default=2048, help="px")
+    parser.add_argument("--sides", type=int, nargs="+", default=[2048], help="px")
     parser.add_argument(
         "--depth", type=float, default=0.1, help="part of SDXL's transformer blocks, at least one of each; 1 is all"
     )
+    parser.add_argument("--count", type=int, nargs="*", default=[2048, 4096, 8192], help="px of the sizes whose FLOP are counted")
     parser.add_argument("--compile", action="store_true", help="also through torch.compile")
     parser.add_argument("--repeats", type=int, default=1)
 
@@ -136,21 +137,26 @@ def compiled(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.Mod
 
 def run(args: Namespace) -> dict:
     """Seconds and peak of one call, then the FLOP of all of SDXL at sizes that need not fit here."""
-    print(
-        f"\nOne call of the U-Net at {args.side}², {args.depth:.0%} of SDXL's transformer blocks, {args.dtype}, median of {args.repeats}"
-    )
     model = build(args.depth, args.dtype, args.device)
-    model.model.to(args.device)
-    models = variants(model, args.side)
+    seconds = {side: run_side(model, side, args) for side in args.sides}
+    return {"seconds": seconds, "flop": work(args.count) if args.count else {}}
+
+
+def run_side(model: comfy.model_patcher.ModelPatcher, side: int, args: Namespace) -> dict:
+    """One table: what a call costs at this size."""
+    print(
+        f"\nOne call of the U-Net at {side}², {args.depth:.0%} of SDXL's transformer blocks, {args.dtype}, median of {args.repeats}"
+    )
+    models = variants(model, side)
     if args.compile:
         models |= {f"{name}, compiled": compiled(models[name]) for name in ("plain", "ours, hw (Exact)")}
-    functions = {name: call(patched, args.side, 1, args.device, args.dtype) for name, patched in models.items()}
+    functions = {name: call(patched, side, 1, args.device, args.dtype) for name, patched in models.items()}
     if args.compile:
         for name in functions:  # nothing is compiled where bytes are counted
             functions[name]()
     results = measure(functions, args.repeats, args.device)
-    print(table(results, RIVALS))
-    return {"seconds": results, "flop": work([2048, 4096, 8192])}
+    print(table(results, RIVALS), flush=True)
+    return results
 
 
 def work(sides: list[int]) -> dict:
@@ -169,7 +175,7 @@ def work(sides: list[int]) -> dict:
 
 
 def draw(axis, results: dict) -> None:
-    bars(axis, results["seconds"])
+    bars(axis, {f"{name}, {side}²": result for side, found in results["seconds"].items() for name, result in found.items()})
 
 
 @contextmanager
@@ -195,7 +201,8 @@ def counted(model: comfy.model_patcher.ModelPatcher, side: int, batch: int = 1, 
 def run_memory(args: Namespace) -> dict:
     """Peak memory of a call by the tensors alive, in float16 with all blocks; and whether real calls agree with the count.
 
-    What a kernel takes for itself, such as a convolution's workspace, is in neither.
+    What a kernel takes for itself, such as a convolution's workspace, is not in the count. On a GPU the real calls have all
+    blocks and every size, and the allocator's peak counts such workspaces; elsewhere they are small.
     """
     meta, dtype = torch.device("meta"), torch.float16
     model = build(1, dtype, meta)
@@ -206,16 +213,26 @@ def run_memory(args: Namespace) -> dict:
     rows = [[name, *(f"{size / GB:.2f}" for size in sizes.values())] for name, sizes in found.items()]
     print(aligned([["", *(f"{side}²" for side in args.sides)], *rows]))
 
-    side, native = 1280, 512  # small, and enlarged enough that every part of a call works as at 4096²
-    expected, measured = {}, {}
-    for name in names:
-        of = lambda device: variants(build(0.1, args.dtype, device, native), side)[name]  # noqa: B023, E731
-        expected[name] = counted(of(meta), side, 1, args.dtype)
-        measured[name] = peak(call(of(args.device), side, 1, args.device, args.dtype), args.device)
-    print(f"\nThe count against real calls at {side}², native size {native}, a tenth of the blocks, {args.dtype}")
-    rows = [[n, f"{expected[n] / GB:.3f}", f"{measured[n] / GB:.3f}", f"{measured[n] / expected[n]:.3f}"] for n in names]
+    if args.device.type == "cuda":
+        real, sides = build(1, dtype, args.device), args.sides
+        expected = {(name, side): found[name][side] for side in sides for name in names}
+        print("\nThe count against real calls")
+    else:  # small, and enlarged enough that every part of a call works as at 4096²
+        native, sides = 512, [1280]
+        dtype = args.dtype
+        model, real = (build(0.1, dtype, device, native) for device in (meta, args.device))
+        expected = {(name, side): counted(variants(model, side)[name], side, 1, dtype) for side in sides for name in names}
+        print(f"\nThe count against real calls, native size {native}, a tenth of the blocks, {dtype}")
+    measured = {
+        (name, side): peak(call(variants(real, side)[name], side, 1, args.device, dtype), args.device) for name, side in expected
+    }
+    rows = [
+        [f"{name}, {side}²", f"{count / GB:.3f}", f"{real / GB:.3f}", f"{real / count:.3f}"]
+        for ((name, side), count), real in zip(expected.items(), measured.values())
+    ]
     print(aligned([["", "counted GB", "measured GB", "ratio"], *rows]))
-    return {"weights": weights, "peak_bytes": found, "counted": expected, "measured": measured}
+    by_name = lambda of: {f"{name}, {side}²": value for (name, side), value in of.items()}  # noqa: E731
+    return {"weights": weights, "peak_bytes": found, "counted": by_name(expected), "measured": by_name(measured)}
 
 
 def draw_memory(axis, results: dict) -> None:

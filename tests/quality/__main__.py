@@ -1,7 +1,8 @@
 """python dev.py quality: draws the same seeds by every method with the demo model and counts and measures what came out.
 
 Each picture is kept, so that a run that was interrupted, or one with more seeds, goes on where the last one stopped; the
-report is of all pictures that are there. A time is that of one processor core, or of the GPU where there is one.
+report is of all pictures that are there. A time is that of one processor core or, where there is a GPU, of a picture that
+had it to itself (--jobs 1).
 """
 
 import argparse
@@ -63,7 +64,7 @@ def wanted(args: argparse.Namespace) -> list[Picture]:
     names = ("FreeScale", *TUNED) if args.tune else tuple(args.methods)
     first, drawn_by = TUNING_SEEDS if args.tune else 0, commit()
     return [
-        Picture(args.folder, drawn_by, method, side, first + n)
+        Picture(args.folder, drawn_by, method, side, first + n, timed=not torch.cuda.is_available() or args.jobs == 1)
         for n in range(args.seeds)
         for side in (NATIVE, *args.sizes)
         for method in ((NATIVE_PICTURE,) if side == NATIVE else names)

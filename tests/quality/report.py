@@ -20,7 +20,7 @@ def summary(rows: list[dict], truths: list[dict]) -> dict:
     }
     values = {
         "detail_db": [10 * np.log10(row["detail_energy"]) - true for row in rows],
-        **{name: [row[name] for row in rows] for name in ("texture", "fidelity_db", "seconds")},
+        **{name: [row[name] for row in rows if row[name] is not None] for name in ("texture", "fidelity_db", "seconds")},
     }
     return {
         "pictures": len(rows),
@@ -28,7 +28,7 @@ def summary(rows: list[dict], truths: list[dict]) -> dict:
         **{
             name: {"value": float(np.median(numbers)), "interval": bootstrap(numbers)}
             for name, numbers in values.items()
-            if None not in numbers
+            if numbers
         },
         "drawn_at": dict(Counter(row["commit"] for row in rows if row["commit"])),
     }
@@ -45,6 +45,8 @@ def table(rows: dict[str, dict]) -> str:
         if figure is None:
             return ""
         value, low, high = (scale * x for x in (figure["value"], *figure["interval"]))
+        if low == high:  # of one picture
+            return f"{value:{pattern}}"
         return f"{value:{pattern}} ({low:{pattern}} … {high:{pattern}})"
 
     lines = [f"| | pictures | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
