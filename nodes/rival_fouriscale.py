@@ -6,7 +6,7 @@ from .host.errors import bad_input, within_limits
 from .host.fouriscale import with_fouriscale
 from .host.model import require_unet
 from .rivals import MODEL, NATIVE_SIZE, PATCHED
-from .schema import advanced, where_known
+from .schema import where_known
 
 NAME = "FreeScale Rival FouriScale"
 
@@ -27,8 +27,8 @@ class FreeScaleRivalFouriScale(io.ComfyNode):
             ),
             inputs=[
                 MODEL,
-                advanced(io.Float.Input("full_percent", default=0.4, min=0.0, max=1.0, step=0.01, tooltip="Until here the dilation is the picture's enlargement; then it falls. 0.4 is the paper's 20 of 50 steps.")),
-                advanced(io.Float.Input("end_percent", default=0.7, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops: 0.7 is the paper's 35 of 50 steps.")),
+                io.Float.Input("full_percent", default=0.4, min=0.0, max=1.0, step=0.01, tooltip="Until here the dilation is the picture's enlargement; then it falls. 0.4 is the paper's 20 of 50 steps."),
+                io.Float.Input("end_percent", default=0.7, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling it stops: 0.7 is the paper's 35 of 50 steps."),
                 NATIVE_SIZE,
             ],
             outputs=[PATCHED],
