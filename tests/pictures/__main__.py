@@ -6,7 +6,6 @@ that a command that was interrupted goes on where it stopped. Templates are show
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 from multiprocessing import get_context
@@ -15,16 +14,15 @@ from pathlib import Path
 import drawn
 import templates
 from conftest import COMFYUI
-from drawing import NATIVE, NATIVE_PICTURE, draw
+from drawing import draw
 from editor import furnish
 from PIL import Image
 from tqdm import tqdm
 
 import dev
 
-KEPT = dev.cache_folder() / "quality"
+KEPT = dev.cache_folder() / "pictures" / "drawn"
 LARGEST = 190_000  # bytes of a file
-EXAMPLE = drawn.Panel("", NATIVE_PICTURE, NATIVE, seed=5)  # the picture that freescale_enhance_image enlarges
 
 
 def keep(picture: Image.Image, path: Path) -> None:
@@ -67,7 +65,6 @@ def main(argv: list[str]) -> int:
         host = dev.Host(Path(sys.executable), COMFYUI, Path(client) if client else None)
         workdir = dev.cache_folder() / "pictures"
         furnish(workdir)
-        shutil.copyfile(draw(EXAMPLE.picture(KEPT)).path, workdir / "input" / "example.png")
         dev.say("Starting ComfyUI …")
         with dev.Server(host, workdir) as server:
             for name, picture in templates.make(server, browser, files):

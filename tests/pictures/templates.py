@@ -13,6 +13,12 @@ from PIL import Image, ImageDraw
 import dev
 
 SMALLER, DEMO = 4, {"cfg": 4.0, "seed": 5, "noise_seed": 5}  # the demo model's native picture is a quarter of SDXL's
+EXAMPLE = ("freescale_sdxl_4k", "Stage 0 (1024 px)")  # the picture that freescale_enhance_image enlarges
+PREVIEWED = {"RegionDetailMask": ("overlay", 2), "LoadImage": ("input", 0)}  # outputs that a thumbnail shows, by node
+PAINTING = (  # where a template has none yet: the meadow, and the face of seed 5
+    '{"version":1,"aspect":1,"shapes":[{"kind":"stroke","detail":4,"radius":1400,"hardness":0.5,"points":[300,8300,9400,0]},'
+    '{"kind":"ellipse","detail":0.25,"points":[4300,900,4900,6400]}]}'
+)
 By = dict[str, list[Image.Image]]  # pictures by the titles of the nodes that saved them
 BELOW_MENUS, MARGIN, WIDTH, THUMBNAIL = 190, 24, 1600, 512  # px
 ARRIVE = """outputs => {
@@ -28,7 +34,9 @@ BOX = """types => {
     const boxes = nodes.map(n => {
         const element = document.querySelector(`[data-node-id="${n.id}"]`), b = element?.getBoundingClientRect()
         return b ? [b.left, b.top, b.right, b.bottom] : place(n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30)
-    }).concat(types.length ? [] : app.graph._groups.map(g => place(...g.pos, ...g.size)))
+    })
+    if (!types.length) boxes.push(...app.graph._groups.map(g => place(...g.pos, ...g.size)),
+                                  ...[...app.graph.reroutes.values()].map(r => place(r.pos[0] - 10, r.pos[1] - 10, 20, 20)))
     return [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
 }"""
 LOADED = """() => [...document.images].every(i => i.complete) &&
@@ -51,14 +59,22 @@ def smaller(prompt: dict) -> None:
 
 
 def run(server: dev.Server, name: str) -> dict:
-    """The outputs of a template's nodes. It runs once: what it made is kept, and shown from there."""
+    """The outputs of a template's nodes. It runs once: what it made is kept, and shown from there.
+
+    One that needs a checkpoint is run by the demo model; its pictures are for its thumbnail only.
+    """
     graph = saved(name)
     prompt = dev.to_prompt(graph, server.object_info)
     if needs_download(graph):
         smaller(prompt)
     for node, entry in list(prompt.items()):
-        if entry["class_type"] == "RegionDetailMask":  # its overlay, for the thumbnail
-            prompt["overlay"] = {"class_type": "PreviewImage", "inputs": {"images": [node, 2]}, "_meta": {"title": "overlay"}}
+        if entry["class_type"] in PREVIEWED:
+            title, output = PREVIEWED[entry["class_type"]]
+            prompt[title] = {"class_type": "PreviewImage", "inputs": {"images": [node, output]}, "_meta": {"title": title}}
+        if "regions" in entry["inputs"]:
+            entry["inputs"]["regions"] = entry["inputs"]["regions"] or PAINTING
+    if name == "freescale_enhance_image":
+        shown(server, EXAMPLE[0])[EXAMPLE[1]][0].save(server.workdir / "input" / "example.png")
     made = hashlib.sha256(json.dumps(prompt).encode()).hexdigest()[:12]
     folder = server.workdir / "output" / f"{name}-{made}"
     record = folder / "outputs.json"
@@ -76,10 +92,9 @@ def run(server: dev.Server, name: str) -> dict:
 
 
 def shown(server: dev.Server, name: str) -> By:
-    """The pictures that a template's run saved, and the one that it may have begun with."""
-    files = [file for output in run(server, name).values() for file in output.get("images", [])]
-    pictures: By = {"input": [Image.open(server.workdir / "input" / "example.png").convert("RGB")]}
-    for file in files:
+    """The pictures that a template's run saved."""
+    pictures: By = {}
+    for file in (file for output in run(server, name).values() for file in output.get("images", [])):
         path = server.workdir / "output" / file["subfolder"] / file["filename"]
         pictures.setdefault(file["title"], []).append(Image.open(path).convert("RGB"))
     return pictures
@@ -108,14 +123,6 @@ def photograph(client, graph: dict, outputs: dict, types: tuple[str, ...] = ()) 
     return picture
 
 
-def under_slider(client, graph: dict, outputs: dict) -> Image.Image:
-    """FreeScale Compare with one picture over the other."""
-    for node in graph["nodes"]:
-        if node["type"] == "FreeScaleCompare":
-            node["properties"]["view"] = "slider"
-    return photograph(client, graph, outputs, ("FreeScaleCompare",))
-
-
 def painter(client, graph: dict, outputs: dict) -> Image.Image:
     """The painter over the picture of a run."""
     show(client, graph)
@@ -137,7 +144,7 @@ def screenshot(client, **options) -> Image.Image:
 
 # ---------------------------------------------------------------- pictures of a run
 
-FACE = (0.12, 0.14, 0.5)  # left, top and side of what a thumbnail shows enlarged, as shares of the picture's side
+FACE = (0.42, 0.26, 0.48)  # left, top and side of what a thumbnail shows enlarged, as shares of the picture's side
 DIRECT, STAGES = "Save direct sampling (1024 px)", "Save every stage (512 and 1024 px)"
 
 
@@ -208,7 +215,7 @@ FROM_RUNS: dict[str, tuple[str, Callable[[By], Image.Image]]] = {
 SAMPLING = ("RandomNoise", "CFGGuider", "KSamplerSelect", "FreeScaleBlendSampler", "BasicScheduler", "SamplerCustomAdvanced")
 IN_EDITOR: dict[str, tuple[str, str, Callable]] = {
     "js/docs/blend.jpg": ("freescale_custom_sampler", RENDERERS[0], partial(photograph, types=SAMPLING)),
-    "js/docs/compare.jpg": ("freescale_compare", RENDERERS[0], under_slider),
+    "js/docs/compare.jpg": ("freescale_compare", RENDERERS[0], partial(photograph, types=("FreeScaleCompare",))),
     "js/docs/painter.jpg": ("freescale_region_detail", RENDERERS[0], painter),
     **{
         f"docs/images/templates/{name}{suffix}.jpg": (name, renderer, photograph)
@@ -229,5 +236,5 @@ def make(server: dev.Server, chromium: str, chosen: list[str]) -> Iterator[tuple
             client = open_client(server, browser, renderer) if names else None
             for name in names:
                 template, _, picture = IN_EDITOR[name]
-                graph = saved(template)
-                yield name, picture(client, graph, {} if needs_download(graph) else run(server, template))
+                graph, outputs = saved(template), run(server, template)
+                yield name, picture(client, graph, {} if needs_download(graph) else outputs)

@@ -1,6 +1,10 @@
 """What a real server offers of the pack beside its nodes: help pages, templates, and texts on everything a person sets."""
 
+import re
 import urllib.request
+from io import BytesIO
+
+from PIL import Image
 
 import dev
 
@@ -24,16 +28,25 @@ def test_every_node_has_a_help_page_and_tooltips(comfy):
     assert len(public_nodes(comfy)) == 14
     for name in public_nodes(comfy):
         info = comfy.object_info[name]
-        assert fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{name}.md").decode().startswith(f"# {info['display_name']}")
+        page = fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{name}.md").decode()
+        assert page.startswith(f"# {info['display_name']}\n")
+        pictures = re.findall(r"!\[[^]]+\]\((.+?)\)", page)
+        assert pictures, f"{name} has no picture"
+        for picture in pictures:
+            assert fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{picture}").startswith(b"\xff\xd8")
         assert info["description"]
         [category] = {folder for folder, names in CATEGORIES.items() if name.startswith(names)} or {"FreeScale"}
         assert info["category"] == category
         for group in ("required", "optional"):
             for entry, (_, options) in info["input"].get(group, {}).items():
                 assert options.get("tooltip"), f"{name}.{entry}"
+                shown = "picture_1` … `picture_9" if entry.startswith("picture_") else entry
+                assert f"`{shown}`" in page, f"the help page of {name} says nothing of {entry}"
 
 
 def test_the_workflows_are_templates(comfy):
     names = {path.stem for path in (dev.ROOT / "workflows").glob("*.json")}
     assert set(comfy.server.get("/workflow_templates")[dev.PACK_NAME]) == names
-    assert fetched(comfy, f"/api/workflow_templates/{dev.PACK_NAME}/freescale_demo.jpg").startswith(b"\xff\xd8")
+    for name in names:
+        thumbnail = fetched(comfy, f"/api/workflow_templates/{dev.PACK_NAME}/{name}.jpg")
+        assert min(Image.open(BytesIO(thumbnail)).size) >= 256 and len(thumbnail) < 200_000
