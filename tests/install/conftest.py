@@ -90,18 +90,13 @@ class Computer:
         options = ("--enable-manager", "--enable-manager-legacy-ui") if self.knows_manager else ()
         return dev.Server(self.host, self.home, pack=None, options=options)
 
-    def files(self) -> list[str]:
-        """Every file there is, and every folder that is empty."""
-        found = [path for path in self.home.rglob("*") if not path.is_dir() or not any(path.iterdir())]
-        return [path.relative_to(self.home).as_posix() for path in found]
+    def files(self) -> set[str]:
+        """Every file and folder there is."""
+        return {path.relative_to(self.home).as_posix() for path in self.home.rglob("*")}
 
     def pip(self, *words) -> str:
         """What ComfyUI's pip says."""
         return run([self.host.python, *dev.PIP, *words])
-
-    def clone(self, repository: Path, folder: str) -> None:
-        """Install the pack as a person who knows git does."""
-        run(["git", "clone", "--quiet", repository, self.packs / folder])
 
     def unpack(self, archive: Path, folder: str) -> None:
         """Install the pack from a zip."""
