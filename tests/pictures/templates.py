@@ -36,7 +36,7 @@ BOX = """types => {
         return b ? [b.left, b.top, b.right, b.bottom] : place(n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30)
     })
     if (!types.length) boxes.push(...app.graph._groups.map(g => place(...g.pos, ...g.size)),
-                                  ...[...app.graph.reroutes.values()].map(r => place(r.pos[0] - 10, r.pos[1] - 10, 20, 20)))
+                                  ...[...app.graph.reroutes.values()].map(r => place(r.pos[0] - 10, r.pos[1] - 10, 20, 50)))
     return [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
 }"""
 LOADED = """() => [...document.images].every(i => i.complete) &&

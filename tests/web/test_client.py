@@ -118,3 +118,13 @@ def test_a_missing_node_would_be_noticed(client):
     client.keyboard.press("Escape")
     show(client, saved("freescale_demo"))
     client.wait_for_function(f"() => !({COMPLAINTS})().length", timeout=10_000)
+
+
+def test_the_help_page_shows_its_pictures(client, artifacts):
+    show(client, saved("freescale_region_detail"))
+    client.evaluate("() => app.canvas.selectNode(app.graph._nodes.find(n => n.type === 'RegionDetailMask'))")
+    client.locator("[data-testid=info-button], .selection-toolbox .pi-question-circle").first.click()
+    shown = "() => [...document.querySelectorAll('.node-help-content img')].filter(i => i.naturalWidth).map(i => i.src.split('/').at(-1))"
+    client.wait_for_function(f"() => ({shown})().length === 2", timeout=30_000)
+    assert client.evaluate(shown) == ["alpha.jpg", "painter.jpg"]
+    client.screenshot(path=artifacts / f"help{'_nodes2' if client.nodes_2 else ''}.png")
