@@ -21,8 +21,8 @@ Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # in the words of MPS, CPU and newer devices
 
 # One part of a picture is in work at a time, as a stack of windows or a band of the blur, beside q, k, v and the results.
-PARTS = 4
-SMALLEST_PART = 4096  # tokens: smaller parts save no memory that counts, and on a GPU launching their kernels takes longer than they do
+# Parts of fewer tokens would save no memory that counts, and a GPU takes longer to launch their kernels than to run them.
+PARTS, SMALLEST_PART = 4, 4096
 
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np.ndarray, attend: Attend) -> Tensor:
