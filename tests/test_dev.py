@@ -186,6 +186,13 @@ def test_a_checkout_is_used_in_place_and_not_touched(recipe, cache, tmp_path):
     assert dev.ask(host.python, "import tinytool; print(tinytool.value)") == "2"
 
 
+def test_an_environment_of_packages_alone_has_no_comfyui(recipe, cache):
+    python = dev.prepare(recipe._replace(host="")).python
+    home = python.parent.parent.parent
+    assert sorted(path.name for path in home.iterdir()) == ["complete.json", "requirements.txt", "venv"]
+    assert dev.ask(python, "import tinytool; print(tinytool.value)") == "2" and dev.damage(home) is None
+
+
 def test_failed_install_shows_pips_own_words_and_leaves_nothing(recipe, cache):
     broken = recipe._replace(packages=("/no/such/package-1.0-py3-none-any.whl",))
     with pytest.raises(dev.Trouble, match="(?s)package-1.0-py3-none-any.whl.*Installing .* failed"):
