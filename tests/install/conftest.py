@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def repository(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(repository, tmp_path_factory) -> str:
+def address(repository, tmp_path_factory) -> Iterator[str]:
     """The address that the repository can be cloned from, as from a public host."""
     folder = tmp_path_factory.mktemp("public")
     run(["git", "clone", "--quiet", "--bare", repository, folder / "comfyui-freescale.git"])
@@ -105,11 +106,13 @@ class Computer:
 
 
 @pytest.fixture(scope="session")
-def computer(host, tmp_path_factory) -> Computer:
+def computer(host, tmp_path_factory) -> Iterator[Computer]:
     """The Manager lies over the environment's packages, in a place of its own: the environment stays as it is."""
     over = tmp_path_factory.mktemp("manager")
     run([host.python, "-m", "venv", "--without-pip", over / "venv"])
     python = dev.venv_python(over)
     (Path(dev.ask(python, PURELIB)) / "host.pth").write_text(dev.ask(host.python, PURELIB))
     run([host.python, *dev.PIP, "--python", python, "install", "--quiet", MANAGER])
-    return Computer(host._replace(python=python), tmp_path_factory.mktemp("computer"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # as on a person's computer; and later starts are quick
+        yield Computer(host._replace(python=python), tmp_path_factory.mktemp("computer"))

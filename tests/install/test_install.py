@@ -3,13 +3,17 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
 import zipfile
 from pathlib import Path
 
+import numpy as np
 from freescale.nodes import NODES
+from PIL import Image
 
 import dev
 
@@ -123,3 +127,19 @@ def test_the_archive_holds_what_people_need_and_no_more(archive, repository):
     inside = (path.relative_to(repository).as_posix() for folder in folders for path in (repository / folder).rglob("*.*"))
     assert names == {*inside, *files} - {"nodes/demo/train.py"}
     assert archive.stat().st_size < 16e6
+
+
+def test_icon_and_banner_are_as_the_registry_wants_them_and_as_the_script_draws_them(repository):
+    settings = (repository / "pyproject.toml").read_text("utf-8")
+    paths = [
+        repository / path
+        for path in re.findall(r'^(?:Icon|Banner) = "https://raw.githubusercontent.com/.+?/main/(.+)"$', settings, re.M)
+    ]
+
+    def pictures() -> list[np.ndarray]:
+        return [np.asarray(Image.open(path).convert("RGBA"), np.float32) for path in paths]
+
+    icon, banner = pictures()
+    assert icon.shape == (400, 400, 4) and banner.shape[0] * 21 == banner.shape[1] * 9
+    subprocess.run([sys.executable, "docs/registry/draw.py"], cwd=repository, check=True)
+    assert [float(np.abs(new - old).mean()) < 0.5 for new, old in zip(pictures(), (icon, banner))] == [True, True]
