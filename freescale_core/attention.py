@@ -158,7 +158,7 @@ def fold_feature_blur(plain: Tensor, fused: Tensor, factor: int) -> Tensor:
 
     The blur T over features acts on to_out's output; to_out is affine, so y0 + T(y1 − y0) is exact and its bias cancels.
     """
-    return plain + (fused - plain) @ gaussian_band(plain.shape[-1], factor, plain)
+    return plain + (fused - plain) @ _kept_band(plain.shape[-1], factor, plain.device, plain.dtype)
 
 
 def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
@@ -166,7 +166,7 @@ def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
 
     It overwrites `x`: bands of columns, then of rows, do not need each other and take little memory.
     """
-    vertical, horizontal = (gaussian_band(length, factor, x) for length in grid)
+    vertical, horizontal = (_kept_band(length, factor, x.device, x.dtype) for length in grid)
     picture, bands = rearrange(x, "b (h w) c -> b h w c", h=grid[0]), ceil(grid[0] * grid[1] / part_tokens(grid))
     for columns in picture.chunk(bands, dim=2):
         columns.copy_(torch.einsum("i h, b h w c -> b i w c", vertical, columns))
@@ -177,13 +177,13 @@ def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
 
 def gaussian_band(length: int, factor: int, like: Tensor, deviation: float = 1.0) -> Tensor:
     """One axis of the blur as a band matrix [length, length]: much faster than a convolution of one channel."""
-    return _gaussian_band(length, factor, deviation, like.device, like.dtype)
+    places, spread = torch.arange(length, device=like.device, dtype=torch.float32), 2 * deviation**2
+    offsets = places[:, None] - places
+    kernel = torch.exp(-(offsets**2) / spread).masked_fill(offsets.abs() >= factor, 0)
+    return (kernel / sum(exp(-(offset**2) / spread) for offset in range(1 - factor, factor))).to(like.dtype)
 
 
-@lru_cache(16)  # every layer of a call needs the same few, of a megabyte at most
-def _gaussian_band(length: int, factor: int, deviation: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+@lru_cache(8)  # every layer of a call needs the same few: two grids and two widths in SDXL, of 3 MB at most
+def _kept_band(length: int, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # usable with gradients, too, whoever asks first
-        places, spread = torch.arange(length, device=device, dtype=torch.float32), 2 * deviation**2
-        offsets = places[:, None] - places
-        kernel = torch.exp(-(offsets**2) / spread).masked_fill(offsets.abs() >= factor, 0)
-        return (kernel / sum(exp(-(offset**2) / spread) for offset in range(1 - factor, factor))).to(dtype)
+        return gaussian_band(length, factor, torch.empty(0, device=device, dtype=dtype))

@@ -26,7 +26,6 @@ SHRINKING = {  # number of the U-Net's levels (SDXL's structure, SD 1.5's) → f
     3: {2: Shrinking(8, range(8, 20)), LARGEST: Shrinking(15, range(35))},
     4: {2: Shrinking(20, range(0)), LARGEST: Shrinking(35, range(15))},
 }
-WINDOWED = {3: 1, 4: 0}  # the finest level with attention: its blocks get windows, its downsampler the stride
 
 
 def shrinking(level_count: int, factor: int) -> Shrinking:
@@ -39,6 +38,11 @@ def pooled(x: Tensor, times: int = 1) -> Tensor:
     for _ in range(times):
         x = F.avg_pool2d(x, 2, ceil_mode=True)
     return x
+
+
+def smoothed(x: Tensor) -> Tensor:
+    """A picture that was repeated 4 × 4 on its way up, as if repeated 2 × 2 and then enlarged bicubically (C)."""
+    return F.interpolate(x[..., ::2, ::2], x.shape[-2:], mode="bicubic")
 
 
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], quarters: int, attend: Attend) -> Tensor:

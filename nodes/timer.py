@@ -26,9 +26,10 @@ class FreeScaleTimer(io.ComfyNode):
                 io.Model.Output(display_name="MODEL", tooltip="The same model; wire it to the samplers of one method."),
                 SamplingTime.Output(display_name="time", tooltip="For FreeScale Caption, or for before of another timer."),
             ],
+            hidden=[io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, model, before=None) -> io.NodeOutput:
-        timer = Timer(before)
+        timer = Timer(cls.hidden.unique_id, before)
         return io.NodeOutput(with_timer(model, timer), timer)

@@ -75,7 +75,9 @@ class Work:
             stage = Stage(
                 side, side, self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, denoise, detail, resize_in, "auto"
             )
-            picture, latent = run_stage("FreeScale Cascade", model, self.positive, self.negative, self.vae, stage, latent, None)
+            picture, latent = run_stage(
+                "FreeScale Cascade", model, self.positive, self.negative, self.vae, stage, latent, picture
+            )
         return picture
 
 

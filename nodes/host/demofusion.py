@@ -64,11 +64,12 @@ def with_demofusion(
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
     if base_latent is not None:
 
-        def around_sampling(executor, *args, **kwargs):
-            samples = executor(*args, **kwargs)
+        def around_sampling(executor, noise, latent, sampler, sigmas, denoise_mask=None, *args, **kwargs):
+            samples = executor(noise, latent, sampler, sigmas, denoise_mask, *args, **kwargs)
             if latent_enlargement(executor.class_obj.model_patcher.model, native_size, *samples.shape[-2:]) is None:
                 return samples
-            return matched(samples, comfy.utils.repeat_to_batch_size(base_latent.to(samples), len(samples)))
+            ended = matched(samples, comfy.utils.repeat_to_batch_size(base_latent.to(samples), len(samples)))
+            return ended if denoise_mask is None else torch.lerp(samples, ended, denoise_mask.to(samples))  # what is kept stays
 
         patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, around_sampling)
     return patched

@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ...freescale_core.dilation import Layer, convolve
-from ...freescale_core.hidiffusion import OP_DILATION, OP_STRIDE, WINDOWED, pooled, shrinking, windowed_attention
+from ...freescale_core.hidiffusion import OP_DILATION, OP_STRIDE, pooled, shrinking, smoothed, windowed_attention
 from .attention import draw_key, replaced_attention, with_patch
 from .convolution import computed_as, patch_convolutions
 from .model import attention_layers, convolution_levels, convolutions, latent_enlargement, remember_native_size, running_step
@@ -23,10 +23,13 @@ def with_hidiffusion(model: ModelPatcher, seed: int, native_size: int, node: str
     remember_native_size(patched, native_size)
     (levels, count), strides = convolution_levels(model, node), convolutions(model)
     blocks = {level: sorted({Layer(name).index for name in names}) for level, names in levels.items()}
-    finest = WINDOWED[count]
+    attending = {index for section, index, _ in attention_layers(model) if section == "input"}
+    # The finest level with attention: its blocks get windows, its downsampler the stride.
+    finest = next(n for n in range(count) if attending & {*blocks["down", n]})
     windowed = {("input", n) for n in blocks["down", finest]} | {("output", n) for n in blocks["up", count - 1 - finest]}
     layers = [layer for layer in attention_layers(model) if layer[:2] in windowed]
     [op] = (name for name in levels["down", finest] if name.endswith(".op"))
+    [up] = (name for name in levels["up", count - 2 - finest] if Layer(name).kind == "upsampler")  # back to where op left
     pool, back = blocks["down", 1][0], blocks["up", count - 2][-1]
     depth = len(cast(UNetModel, model.get_model_object("diffusion_model")).input_blocks)
 
@@ -43,11 +46,11 @@ def with_hidiffusion(model: ModelPatcher, seed: int, native_size: int, node: str
             # First, because the patches of others expect features of one size.
             options = with_patch(options, "output_block_patch", partial(_widen, back), first=True)
         control = _pooled_control(control, depth, Layer(op).index if strided else None, pool if pools else None)
-        with computed_as({op: _wide_step} if strided else {}):
+        with computed_as({op: _wide_step, up: _smooth_step} if strided else {}):
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, around_model)
-    patch_convolutions(patched, {op: strides[op]}, node)
+    patch_convolutions(patched, {name: strides[name] for name in (op, up)}, node)
     return patched
 
 
@@ -63,11 +66,15 @@ def _wide_step(x, weight, bias, stride, around="zeros"):
     return convolve(x, weight, bias, OP_STRIDE, OP_DILATION, around)
 
 
-def _shrink(block: int, h, extra_options):
+def _smooth_step(x, weight, bias, stride, around="zeros"):
+    return convolve(smoothed(x), weight, bias, stride, 1, around)
+
+
+def _shrink(block: int, h, extra_options, **kwargs):
     return pooled(h) if extra_options["block"] == ("input", block) else h
 
 
-def _widen(block: int, h, skip, extra_options):
+def _widen(block: int, h, skip, extra_options, **kwargs):
     """Back to the size of what the block before the pool left for this one."""
     if extra_options["block"] == ("output", block):
         h = F.interpolate(h, skip.shape[-2:], mode="bicubic")

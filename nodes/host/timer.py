@@ -15,6 +15,7 @@ KEY = "freescale_timer"
 class Timer:
     """Seconds by the node that sampled. It outlives a run, as cached nodes do: who samples again replaces its own."""
 
+    node: str  # the FreeScale Timer that it belongs to
     before: "Timer | None" = None  # whose seconds count too
     _taken: dict[str, tuple[str, float]] = field(default_factory=dict)  # node → (run, seconds)
 
@@ -24,9 +25,20 @@ class Timer:
         self._taken[node] = run, seconds + (sum_so_far if last == run else 0.0)
 
     def seconds(self, graph: dict) -> float:
-        """Of the nodes that are still in the graph; "7.0.0.stage1" is what node 7 expanded into."""
-        own = sum(seconds for node, (_, seconds) in self._taken.items() if node.split(".")[0] in graph)
+        """Of the nodes that still depend on the timer in this prompt; "7.0.0.stage1" is what node 7 expanded into."""
+        own = sum(seconds for node, (_, seconds) in self._taken.items() if self.node in _upstream(graph, node.split(".")[0]))
         return own + (self.before.seconds(graph) if self.before else 0.0)
+
+
+def _upstream(graph: dict, node: str) -> set[str]:
+    """Every node of a prompt that a node depends on."""
+    found, ahead = set(), [node]
+    while ahead:
+        inputs = graph.get(ahead.pop(), {}).get("inputs", {})
+        new = {str(value[0]) for value in inputs.values() if isinstance(value, list) and len(value) == 2} - found
+        found |= new
+        ahead += new
+    return found
 
 
 def with_timer(model: ModelPatcher, timer: Timer) -> ModelPatcher:

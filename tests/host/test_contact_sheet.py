@@ -58,23 +58,37 @@ def test_a_grid_of_nothing_is_refused():
         FreeScaleGrid.execute(3, 64)
 
 
-def test_seconds_are_those_of_the_nodes_in_the_graph_when_they_last_ran():
-    native, timer = Timer(), None
+def test_seconds_are_those_of_the_nodes_behind_the_timer_when_they_last_ran():
+    def after(*nodes):
+        return {"inputs": {**{f"input{n}": [node, 0] for n, node in enumerate(nodes)}, "steps": 4}}
+
+    native = Timer("a")
     native.add("1", "run 1", 2.0)
-    timer = Timer(native)
+    timer = Timer("b", native)
     timer.add("2", "run 1", 1.0)
     timer.add("2", "run 1", 1.0)  # a list of two
     timer.add("3.0.0.stage1", "run 1", 4.0)
-    assert timer.seconds({"1": {}, "2": {}, "3": {}}) == 8.0
+    graph = {
+        "a": after("model"),
+        "b": after("model", "a"),
+        "patch": after("b"),
+        "1": after("a"),
+        "2": after("b"),
+        "3": after("patch"),
+    }
+    assert timer.seconds(graph) == 8.0
     timer.add("2", "run 2", 0.5)
-    assert timer.seconds({"1": {}, "2": {}, "3": {}}) == 6.5
-    assert timer.seconds({"2": {}, "4": {}}) == 0.5
+    assert timer.seconds(graph) == 6.5
+    assert timer.seconds({**graph, "3": after("model")}) == 2.5  # wired to something else since, and the timer is cached
+    assert timer.seconds({"2": after("b")}) == 0.5
 
 
 @torch.inference_mode()
 def test_a_timed_model_samples_the_same_and_its_time_is_taken():
     model, positive, negative, _ = FreeScaleDemoModel.execute("no", 0.1, "portrait").args
-    timed, timer = FreeScaleTimer.execute(model).args
+    node = FreeScaleTimer.PREPARE_CLASS_CLONE(None)
+    node.hidden.unique_id = "4"
+    timed, timer = node.execute(model).args
     [latent] = families.host_node(host_nodes.EmptyLatentImage, 128, 128, 1)
     settings = (3, 2, 4.0, "euler", "ddim_uniform", positive, negative, latent, 1.0)
     [plain] = families.host_node(host_nodes.KSampler, model, *settings)
@@ -82,7 +96,7 @@ def test_a_timed_model_samples_the_same_and_its_time_is_taken():
     with CurrentNodeContext("run 1", "5"):
         [sampled] = families.host_node(host_nodes.KSampler, timed, *settings)
     assert sampled["samples"].equal(plain["samples"])
-    assert 0 < timer.seconds({"5": {}}) <= time.perf_counter() - began
+    assert 0 < timer.seconds({"5": {"inputs": {"model": ["4", 0]}}}) <= time.perf_counter() - began
     assert not model.model_options["transformer_options"].get("wrappers"), "the model given is as it was"
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from comfy.patcher_extension import WrappersMP
+from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from comfy_extras.nodes_freelunch import FreeU
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from families import FAMILIES, host_node
@@ -125,10 +126,8 @@ def test_every_family_is_drawn(rival, name, size):
     assert torch.isfinite(drawn).all() and not torch.allclose(drawn, plain, atol=1e-3)
 
 
-@every_rival
+@pytest.mark.parametrize("rival", [scalecrafter, fouri, hidiffusion])  # DemoFusion does not look inside
 def test_another_u_net_is_refused(sketch, rival):
-    if rival is demofusion:
-        return  # it does not look inside
     with pytest.raises(ValueError, match=r"FreeScale Rival \w+ › model = .*its U-Net has 1 levels"):
         rival(sketch)
 
@@ -348,6 +347,19 @@ def test_a_stage_ends_with_the_bases_statistics(model, run):
         demofusion(model, base={"samples": torch.zeros(1, 16, 8, 8)})
 
 
+def test_what_a_mask_keeps_is_kept_by_the_bases_statistics_too(model):
+    base = {"samples": 0.3 * torch.randn(1, 4, *NATIVE, generator=torch.Generator().manual_seed(3)) + 0.2}
+    mask = torch.zeros(1, 1, *LARGE)
+    mask[..., :16] = 1
+    g, latent = graph("SDXL"), families.random(1, 4, *LARGE)
+    drawn = comfy.sample.sample_custom(
+        demofusion(model, base=base), families.random(1, 4, *LARGE, seed=3), 2.0, comfy.samplers.sampler_object("euler"),
+        at_steps(model, 20), g.positive, g.negative, latent, noise_mask=mask, seed=1, disable_pbar=True,
+    )  # fmt: skip
+    assert_close(drawn[..., 16:], latent[..., 16:])
+    assert (drawn - latent)[..., :16].abs().max() > 0.1
+
+
 def controlnet():
     """ComfyUI's own ControlNet."""
     unet = {k: v for k, v in FAMILIES["SDXL"].unet.items() if k not in ("out_channels", "transformer_depth_output")}
@@ -398,6 +410,28 @@ def test_fouriscale_runs_the_prompted_rows_twice(model, run):
     patched, calls = watched(fouri(model))
     run(patched, LARGE, sigmas=at_steps(model, 2, 34, 35), cfg=3.0)
     assert [shape[0] for shape, _ in calls] == [3, 3, 2]  # uncond, strong, weak
+
+
+def test_fouriscale_knows_the_prompt_wherever_it_stands_in_a_call(model):
+    """A guider with two prompts puts the negative one first: its rows stay plain, and the positive one's are weak all the same."""
+    g, middle, answers = graph("SDXL"), families.conditioning(FAMILIES["SDXL"], 5), []
+
+    def listening(executor, *args, **kwargs):
+        out = executor(*args, **kwargs)
+        answers.append([prediction.clone() for prediction in out])
+        return out
+
+    patched = fouri(model)
+    patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "test", listening)
+    draw(patched, g, LARGE, at_steps(model, 2))
+    guider = Guider_DualCFG(patched)
+    guider.set_conds(g.positive, middle, g.negative)
+    guider.set_cfg(3.0, 2.0)
+    latent, noise = families.random(1, 4, *LARGE), families.random(1, 4, *LARGE, seed=3)
+    guider.sample(noise, latent, comfy.samplers.sampler_object("euler"), at_steps(model, 2), seed=1, disable_pbar=True)
+    (positive, negative), (dual_negative, _, dual_positive) = answers
+    assert_close(dual_positive, positive)
+    assert_close(dual_negative, negative)
 
 
 def test_fouriscales_layers(model, run):
@@ -507,16 +541,34 @@ def test_hidiffusions_features_are_smaller_early_on(model, run):
     assert odd["input", 4] == (10, 7) and odd["input", 6] == (5, 4) and odd["output", 5] == (20, 14)
 
 
-def test_the_strided_downsampler_is_dilated(model, run):
-    name = "input_blocks.6.0.op"
-    layer, seen = model.get_model_object(UNET + name), []
-    handle = layer.register_forward_hook(lambda module, args, out: seen.append((args[0].clone(), out.clone())))
+@pytest.mark.parametrize(
+    ("name", "op", "up"),
+    [("SDXL", "input_blocks.6.0.op", "output_blocks.2.2.conv"), ("SD 1.5", "input_blocks.3.0.op", "output_blocks.8.2.conv")],
+)
+def test_the_strided_downsampler_is_dilated_and_its_upsampler_smooth(name, op, up):
+    """The features come back at four times their size: by repetition and bicubically, by two each."""
+    g, seen = graph(name), {}
+    layers = {place: g.model.get_model_object(UNET + place) for place in (op, up)}
+
+    def recording(place):
+        def note(module, args, out):
+            seen[place] = (args[0].clone(), out.clone())
+
+        return layers[place].register_forward_hook(note)
+
+    handles = [recording(place) for place in layers]
     try:
-        run(hidiffusion(model), LARGE, sigmas=at_steps(model, 7), cfg=1.0)
+        draw(hidiffusion(g.model), g, LARGE, at_steps(g.model, 7))
     finally:
-        handle.remove()
-    [(x, out)] = seen
-    assert torch.allclose(out, F.conv2d(x, layer.weight, layer.bias, 4, 2, 2), rtol=0, atol=1e-5)
+        for handle in handles:
+            handle.remove()
+    x, out = seen[op]
+    assert torch.allclose(out, F.conv2d(x, layers[op].weight, layers[op].bias, 4, 2, 2), rtol=0, atol=1e-5)
+    x, out = seen[up]
+    small = x[..., ::4, ::4]
+    assert torch.equal(x, small.repeat_interleave(4, -1).repeat_interleave(4, -2))
+    smooth = F.interpolate(small.repeat_interleave(2, -1).repeat_interleave(2, -2), scale_factor=2.0, mode="bicubic")
+    assert torch.allclose(out, F.conv2d(smooth, layers[up].weight, layers[up].bias, 1, 1), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -524,6 +576,7 @@ def test_the_strided_downsampler_is_dilated(model, run):
     [
         ("SDXL", [("input", 4), ("input", 5), ("output", 3), ("output", 5)], [("input", 7), ("middle", 0), ("output", 1)]),
         ("SD 1.5", [("input", 1), ("input", 2), ("output", 9), ("output", 11)], [("input", 4), ("middle", 0), ("output", 8)]),
+        ("SDXL refiner", [("input", 4), ("input", 5), ("output", 6), ("output", 8)], [("input", 7), ("output", 4)]),
     ],
 )
 def test_hidiffusions_windows_are_the_finest_attentions(name, windowed, whole):
@@ -615,11 +668,14 @@ def test_same_seed_same_bits(model, run, rival):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@every_rival
-@pytest.mark.parametrize("size", [LARGE, HUGE])
+@pytest.mark.parametrize(
+    ("rival", "size"),
+    [
+        *itertools.product([scalecrafter, fouri, hidiffusion], [LARGE, HUGE]),
+        (demofusion, LARGE),
+    ],  # which does the same at any size
+)
 def test_cond_and_uncond_apart_equal_batched(model, run, rival, size):
-    if size == HUGE and rival is demofusion:
-        return  # nothing else happens there, at length
     sigmas = at_steps(model, 5, 12)
     together = run(rival(model), size, sigmas=sigmas)
     hungry, calls = watched(rival(model))
