@@ -27,6 +27,7 @@ class FreeScaleTimer(io.ComfyNode):
                 SamplingTime.Output(display_name="time", tooltip="For FreeScale Caption, or for before of another timer."),
             ],
             hidden=[io.Hidden.unique_id],
+            not_idempotent=True,  # or ComfyUI would give two timers of one model the same output
         )  # fmt: skip
 
     @classmethod

@@ -30,11 +30,17 @@ def drawn(name: str, work: Work) -> torch.Tensor:
         work = replace(work, model=families.host_node(FreeU, work.model, *FREE_U)[0])
     if name == "FouriScale":
         # The authors tell SDXL the native size: ComfyUI would tell it the target's.
-        size = {"width": work.native, "height": work.native}
-        positive, negative = (
-            [[tokens, {**size, **more}] for tokens, more in prompt] for prompt in (work.positive, work.negative)
-        )
-        work = replace(work, positive=positive, negative=negative, sampler_name="euler_ancestral")
+        work = replace(told(work, work.native), sampler_name="euler_ancestral")
+    if name == "DemoFusion":
+        # Its authors tell the target's in every stage: the cascade would tell the native size.
+        work = told(work, work.side)
     if name == "FreeScale":
         return methods.freescale(work, {"seed": work.seed})
     return methods.ALL[name](work)
+
+
+def told(work: Work, side: int) -> Work:
+    """The work with that size in SDXL's prompts."""
+    size = {"width": side, "height": side}
+    positive, negative = ([[tokens, {**size, **more}] for tokens, more in prompt] for prompt in (work.positive, work.negative))
+    return replace(work, positive=positive, negative=negative)
