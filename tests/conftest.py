@@ -34,7 +34,11 @@ _load("editor", ROOT / "tests" / "editor.py")
 _load("families", ROOT / "tests" / "families.py")
 _load("methods", ROOT / "tests" / "methods.py")
 _load("oracle", ROOT / "tests" / "oracle.py")
-for _folder, _names in {"bench": ("measure", "layer", "unet"), "quality": ("figures", "report")}.items():
+for _folder, _names in {
+    "bench": ("measure", "layer", "unet"),
+    "quality": ("figures", "report"),
+    "install": ("beginner",),
+}.items():
     for _name in _names:
         _load(_name, ROOT / "tests" / _folder / f"{_name}.py")
 
@@ -44,6 +48,15 @@ def host():
     """The ComfyUI that these tests run in, for servers of it."""
     client = os.environ.get("FREESCALE_CLIENT")
     return dev.Host(Path(sys.executable), COMFYUI, Path(client) if client else None)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of the browser that shows the editor."""
+    path = dev.find_chromium()
+    if path is None:
+        pytest.skip("no Chromium here; install one with: sudo apt-get install chromium")
+    return path
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from beginner import draw_and_find_sdxl
 from freescale.nodes import NODES
 from PIL import Image
 
@@ -60,21 +61,6 @@ def complaints(server: dev.Server) -> list[str]:
     return [line for line in server.log.read_text("utf-8").splitlines() if re.search("error|traceback|fail|warn", line, re.I)]
 
 
-def draw_a_picture(server: dev.Server, folder: str) -> None:
-    """As a person does: open a template and run it; two steps and one stage are enough here."""
-    graph = json.loads(fetched(server, f"/api/workflow_templates/{folder}/freescale_demo.json"))
-    prompt = dev.to_prompt(graph, server.object_info)
-    [*_, last] = [key for key, node in prompt.items() if node["class_type"] == "SelfCascadeUpscale"]
-    for key in [key for key in prompt if key == last or last in dev.upstream(prompt, key)]:
-        del prompt[key]
-    for node in prompt.values():
-        node["inputs"].update({"steps": 2} if "steps" in node["inputs"] else {})
-        if node["class_type"] == "SaveImage":
-            node.update(class_type="PreviewImage", inputs={"images": node["inputs"]["images"]})
-    outputs = dev.run_prompt(server, prompt)
-    assert [len(output["images"]) for output in outputs.values() if "images" in output] == [1, 1]
-
-
 def remove_by_the_manager(server: dev.Server, folder: str) -> None:
     """Its Uninstall button."""
     server.post(
@@ -87,21 +73,21 @@ def remove_by_the_manager(server: dev.Server, folder: str) -> None:
     raise AssertionError(server.log_tail())
 
 
-def test_the_manager_installs_it_and_leaves_nothing_of_it(computer, address):
+def test_the_manager_installs_it_a_beginner_draws_and_nothing_of_it_is_left(computer, address, chromium):
     folder = Path(address).stem
     with computer.start() as server:
         before, files, packages = traces(server), computer.files(), computer.pip("freeze")
         fetched(server, "/v2/customnode/install/git_url", address.encode())
     with computer.start() as server:
         require_all_of_it(server, folder)
-        draw_a_picture(server, folder)
+        draw_and_find_sdxl(server, folder, chromium)
         remove_by_the_manager(server, folder)
     with computer.start() as server:
         assert traces(server) == before
     assert computer.pip("freeze") == packages
-    assert not [
-        name for name in computer.files() - files if not name.startswith("user/__manager/")
-    ]  # the Manager keeps a history
+    # What the person saved and set stays, and the Manager keeps a history.
+    kept = ("output/freescale", "user/default", "user/__manager/")
+    assert not [name for name in computer.files() - files if not name.startswith(kept)]
 
 
 def test_a_zip_in_a_folder_of_another_name(computer, archive):

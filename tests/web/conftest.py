@@ -10,15 +10,6 @@ import dev
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """The browser's path."""
-    path = dev.find_chromium()
-    if path is None:
-        pytest.skip("no Chromium here; install one with: sudo apt-get install chromium")
-    return path
-
-
-@pytest.fixture(scope="session")
 def server(chromium, host, tmp_path_factory):
     """A real ComfyUI with the pack."""
     workdir = tmp_path_factory.mktemp("comfyui")
