@@ -59,6 +59,15 @@ def chromium():
     return path
 
 
+@pytest.fixture(scope="session")
+def browser(chromium):
+    """Chromium under Playwright."""
+    from editor import launch
+
+    with launch(chromium) as browser:
+        yield browser
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """In CI a skipped test is a failed one."""

@@ -16,6 +16,7 @@ from comfy_extras.nodes_tomesd import TomePatchModel
 from families import host_node
 from families import with_dilation as dilation
 from families import with_scale_fusion as fusion
+from freescale.freescale_core import attention as core_attention
 from freescale.freescale_core.geometry import enlargement, fixed_views, jittered_views, window_plan
 from freescale.nodes.host import attention as host_attention
 from freescale.nodes.host import convolution as host_convolution
@@ -116,7 +117,8 @@ def test_presets_from_exact_to_fast(model, run):
 
 
 @pytest.mark.parametrize("axes", ["hw", "hwd"])
-def test_draft_has_windows_late_and_in_the_up_blocks_only(model, run, axes):
+def test_draft_has_windows_late_and_in_the_up_blocks_only(model, run, axes, monkeypatch):
+    monkeypatch.setattr(core_attention, "SMALLEST_PART", 1)  # parts of so small a picture, too
     sampling = model.get_model_object("model_sampling")
     sigmas = torch.tensor([float(sampling.percent_to_sigma(p)) for p in (0.2, 0.54, 0.56, 0.8)] + [0.0])
     windows = []

@@ -1,6 +1,6 @@
 """What a person does who has just installed the pack, by clicks in the editor alone."""
 
-from editor import RENDERERS, launch, open_client, run, set_values
+from editor import RENDERERS, open_client, run, set_values
 
 import dev
 
@@ -9,25 +9,25 @@ WIDTHS = """() => app.graph._nodes.filter(n => n.type === 'SaveImage').map(
 SELECT = "type => app.canvas.selectNode(app.graph._nodes.find(n => n.type === type))"
 
 
-def draw_and_find_sdxl(server: dev.Server, folder: str, chromium: str) -> None:
+def draw_and_find_sdxl(server: dev.Server, folder: str, browser) -> None:
     """Run the demo template up to its 4× picture; then learn from its model's help how SDXL is done, and be offered SDXL."""
-    with launch(chromium) as browser:
-        page = open_client(server, browser, RENDERERS[-1], 1600, 1000)
-        open_template(page, folder, "freescale_demo")
-        set_values(page, steps=2)  # the template's 50 take minutes
-        run(page)
-        page.wait_for_function(f"() => ({WIDTHS})().join() === '256,512,1024'", timeout=30_000)
+    page = open_client(server, browser, RENDERERS[-1], 1600, 1000)
+    open_template(page, folder, "freescale_demo")
+    set_values(page, steps=2)  # the template's 50 take minutes
+    run(page)
+    page.wait_for_function(f"() => ({WIDTHS})().join() === '256,512,1024'", timeout=30_000)
 
-        page.evaluate(SELECT, "FreeScaleDemoModel")
-        page.locator("[data-testid=info-button], .selection-toolbox .pi-question-circle").first.click()
-        advice = page.locator(".node-help-content")
-        advice.get_by_text("freescale_sdxl_4k").wait_for()
-        assert "1024 × 1024" in advice.inner_text()
+    page.evaluate(SELECT, "FreeScaleDemoModel")
+    page.locator("[data-testid=info-button], .selection-toolbox .pi-question-circle").first.click()
+    advice = page.locator(".node-help-content")
+    advice.get_by_text("freescale_sdxl_4k").wait_for()
+    assert "1024 × 1024" in advice.inner_text()
 
-        open_template(page, folder, "freescale_sdxl_4k")
-        page.get_by_text("sd_xl_base_1.0.safetensors").first.wait_for()
-        page.get_by_role("button", name="Download").first.wait_for()  # the checkpoint, from where the template says
-        assert page.faults == []
+    open_template(page, folder, "freescale_sdxl_4k")
+    page.get_by_text("sd_xl_base_1.0.safetensors").first.wait_for()
+    page.get_by_role("button", name="Download").first.wait_for()  # the checkpoint, from where the template says
+    assert page.faults == []
+    page.close()
 
 
 def open_template(page, folder: str, name: str) -> None:

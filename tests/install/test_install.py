@@ -73,14 +73,14 @@ def remove_by_the_manager(server: dev.Server, folder: str) -> None:
     raise AssertionError(server.log_tail())
 
 
-def test_the_manager_installs_it_a_beginner_draws_and_nothing_of_it_is_left(computer, address, chromium):
+def test_the_manager_installs_it_a_beginner_draws_and_nothing_of_it_is_left(computer, address, browser):
     folder = Path(address).stem
     with computer.start() as server:
         before, files, packages = traces(server), computer.files(), computer.pip("freeze")
         fetched(server, "/v2/customnode/install/git_url", address.encode())
     with computer.start() as server:
         require_all_of_it(server, folder)
-        draw_and_find_sdxl(server, folder, chromium)
+        draw_and_find_sdxl(server, folder, browser)
         remove_by_the_manager(server, folder)
     with computer.start() as server:
         assert traces(server) == before

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from editor import RENDERERS, furnish, launch, open_client
+from editor import RENDERERS, furnish, open_client
 
 import dev
 
@@ -16,13 +16,6 @@ def server(chromium, host, tmp_path_factory):
     furnish(workdir)
     with dev.Server(host, workdir) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def browser(chromium):
-    """Chromium under Playwright."""
-    with launch(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module", params=RENDERERS)
