@@ -46,8 +46,8 @@ def local_path(x: Tensor, plan: WindowPlan, views: np.ndarray, denoise: Denoise)
 
     for part, out in as_many_as_fit(views.tolist(), inside, plan.size, plan.grid, parts=1):
         for (t, b, left, right), window in zip(part, rearrange(out, "(b n) c h w -> n b c h w", n=len(part))):
-            total[..., t:b, left:right] += window
-            count[..., t:b, left:right] += 1
+            total[..., t:b, left:right].add_(window)
+            count[..., t:b, left:right].add_(1)
     within = (..., slice(r_h, r_h + h), slice(r_w, r_w + w))
     return total[within] / count[within]
 

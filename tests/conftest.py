@@ -43,11 +43,16 @@ for _folder, _names in {
         _load(_name, ROOT / "tests" / _folder / f"{_name}.py")
 
 
-@pytest.fixture(scope="session")
-def host():
+def this_host():
     """The ComfyUI that these tests run in, for servers of it."""
     client = os.environ.get("FREESCALE_CLIENT")
     return dev.Host(Path(sys.executable), COMFYUI, Path(client) if client else None)
+
+
+@pytest.fixture(scope="session")
+def host():
+    """See `this_host`."""
+    return this_host()
 
 
 @pytest.fixture(scope="session")

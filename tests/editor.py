@@ -115,6 +115,12 @@ def set_values(client, **wanted) -> None:
     )
 
 
+def open_help(client, kind: str) -> None:
+    """The help page of the node of a kind, by the button above it."""
+    client.evaluate("kind => app.canvas.selectNode(app.graph._nodes.find(n => n.type === kind))", kind)
+    client.locator("[data-testid=info-button], .selection-toolbox .pi-question-circle").first.click()
+
+
 def run(client) -> None:
     """Press Run and wait for its good end."""
     client.evaluate(

@@ -176,7 +176,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, say) 
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
-    positive, negative = (_pin_size(conditioning, size.native) if size else conditioning for conditioning in (positive, negative))
+    positive, negative = (pin_size(conditioning, size.native) if size else conditioning for conditioning in (positive, negative))
     callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, say)
     samples = comfy.sample.sample_custom(
         model, noise, stage.cfg, sampler, sigmas, positive, negative, reference,
@@ -195,7 +195,7 @@ def _reference(vae: Any, stage: Stage, latent, image) -> torch.Tensor:
     return pictures.encode(vae, pictures.resize_image(image, stage.height, stage.width), stage.vae_tiling)
 
 
-def _pin_size(conditioning: list, native: tuple[int, int]) -> list:
+def pin_size(conditioning: list, native: tuple[int, int]) -> list:
     """SDXL's size conditioning at the native picture, where the prompt does not set it: ComfyUI would take the target's."""
     height, width = native
     return [[tokens, {"width": width, "height": height, **values}] for tokens, values in conditioning]

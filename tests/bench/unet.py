@@ -227,8 +227,8 @@ def run_memory(args: Namespace) -> dict:
         (name, side): peak(call(variants(real, side)[name], side, 1, args.device, dtype), args.device) for name, side in expected
     }
     rows = [
-        [f"{name}, {side}²", f"{count / GB:.3f}", f"{real / GB:.3f}", f"{real / count:.3f}"]
-        for ((name, side), count), real in zip(expected.items(), measured.values())
+        [f"{name}, {side}²", f"{count / GB:.3f}", f"{taken / GB:.3f}", f"{taken / count:.3f}"]
+        for ((name, side), count), taken in zip(expected.items(), measured.values())
     ]
     print(aligned([["", "counted GB", "measured GB", "ratio"], *rows]))
     by_name = lambda of: {f"{name}, {side}²": value for (name, side), value in of.items()}  # noqa: E731

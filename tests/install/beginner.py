@@ -1,12 +1,11 @@
 """What a person does who has just installed the pack, by clicks in the editor alone."""
 
-from editor import RENDERERS, open_client, run, set_values
+from editor import RENDERERS, open_client, open_help, run, set_values
 
 import dev
 
 WIDTHS = """() => app.graph._nodes.filter(n => n.type === 'SaveImage').map(
     n => [...(n.imgs ?? []), ...document.querySelectorAll(`[data-node-id="${n.id}"] img`)].find(i => i.naturalWidth)?.naturalWidth)"""
-SELECT = "type => app.canvas.selectNode(app.graph._nodes.find(n => n.type === type))"
 
 
 def draw_and_find_sdxl(server: dev.Server, folder: str, browser) -> None:
@@ -17,8 +16,7 @@ def draw_and_find_sdxl(server: dev.Server, folder: str, browser) -> None:
     run(page)
     page.wait_for_function(f"() => ({WIDTHS})().join() === '256,512,1024'", timeout=30_000)
 
-    page.evaluate(SELECT, "FreeScaleDemoModel")
-    page.locator("[data-testid=info-button], .selection-toolbox .pi-question-circle").first.click()
+    open_help(page, "FreeScaleDemoModel")
     advice = page.locator(".node-help-content")
     advice.get_by_text("freescale_sdxl_4k").wait_for()
     assert "1024 × 1024" in advice.inner_text()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import drawn
 import templates
-from conftest import COMFYUI
+from conftest import this_host
 from drawing import draw
 from editor import furnish
 from PIL import Image
@@ -61,12 +61,10 @@ def main(argv: list[str]) -> int:
         browser = dev.find_chromium()
         if not browser:
             raise SystemExit("There is no Chromium here. Install one, or name it in the variable CHROMIUM.")
-        client = os.environ.get("FREESCALE_CLIENT")
-        host = dev.Host(Path(sys.executable), COMFYUI, Path(client) if client else None)
         workdir = dev.cache_folder() / "pictures"
         furnish(workdir)
         dev.say("Starting ComfyUI …")
-        with dev.Server(host, workdir) as server:
+        with dev.Server(this_host(), workdir) as server:
             for name, picture in templates.make(server, browser, files):
                 keep(picture, dev.ROOT / name)
     return 0

@@ -7,6 +7,7 @@ import families
 import methods
 import torch
 from comfy_extras.nodes_freelunch import FreeU
+from freescale.nodes.host.cascade import pin_size
 from methods import Work
 
 REFERENCE = "reference"
@@ -41,6 +42,4 @@ def drawn(name: str, work: Work) -> torch.Tensor:
 
 def told(work: Work, side: int) -> Work:
     """The work with that size in SDXL's prompts."""
-    size = {"width": side, "height": side}
-    positive, negative = ([[tokens, {**size, **more}] for tokens, more in prompt] for prompt in (work.positive, work.negative))
-    return replace(work, positive=positive, negative=negative)
+    return replace(work, positive=pin_size(work.positive, (side, side)), negative=pin_size(work.negative, (side, side)))

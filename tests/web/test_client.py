@@ -1,7 +1,7 @@
 """The workflows in ComfyUI's own web client: they open whole, survive a save, send the right prompt, and run."""
 
 import pytest
-from editor import NAMES, fit_view, saved, set_values, show
+from editor import NAMES, fit_view, open_help, saved, set_values, show
 
 import dev
 
@@ -122,8 +122,7 @@ def test_a_missing_node_would_be_noticed(client):
 
 def test_the_help_page_shows_its_pictures(client, artifacts):
     show(client, saved("freescale_region_detail"))
-    client.evaluate("() => app.canvas.selectNode(app.graph._nodes.find(n => n.type === 'RegionDetailMask'))")
-    client.locator("[data-testid=info-button], .selection-toolbox .pi-question-circle").first.click()
+    open_help(client, "RegionDetailMask")
     shown = "() => [...document.querySelectorAll('.node-help-content img')].filter(i => i.naturalWidth).map(i => i.src.split('/').at(-1))"
     client.wait_for_function(f"() => ({shown})().length === 2", timeout=30_000)
     assert client.evaluate(shown) == ["alpha.jpg", "painter.jpg"]
