@@ -1,7 +1,7 @@
 // FreeScale Compare in the editor: two pictures, side by side or under a slider, zoomed and moved as one.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addStyles, follow, lastOutput, load } from "./node.js";
+import { ON_NODE, addStyles, follow, lastOutput, load } from "./node.js";
 import { loadTexts } from "./painter/texts.js";
 
 const NODE = "FreeScaleCompare";
@@ -206,7 +206,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
     const compare = new Compare(node);
-    const options = { serialize: false, getMinHeight: () => LEAST_HEIGHT, hideOnZoom: false };
+    const options = { serialize: false, getMinHeight: () => LEAST_HEIGHT, ...ON_NODE };
     node.addDOMWidget("compare", "freescale_compare", compare.element, options).serialize = false; // neither prompt nor file
     node.setSize(SIZE);
     follow(node, "onExecuted", (output) => compare.executed(output));

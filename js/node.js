@@ -2,6 +2,9 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
+/** Options of a widget with an element: always on the node, never in the properties panel, which would show it empty and give it its own width. */
+export const ON_NODE = { hideOnZoom: false, hideInPanel: true };
+
 /** Add a style sheet of this folder to the page. */
 export function addStyles(file) {
   document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL(file, import.meta.url).href }));

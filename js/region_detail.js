@@ -1,7 +1,7 @@
 // FreeScale Region Detail in the editor: the `regions` widget shows the map over the picture and opens the painter.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addStyles, follow, lastOutput, load } from "./node.js";
+import { ON_NODE, addStyles, follow, lastOutput, load } from "./node.js";
 import { legend } from "./painter/colours.js";
 import { readPainting, writePainting } from "./painter/painting.js";
 import { DetailRaster, gridOf } from "./painter/raster.js";
@@ -211,7 +211,7 @@ app.registerExtension({
         getValue: () => regions.text,
         setValue: (text) => regions.set(text),
         getMinHeight: () => 240,
-        hideOnZoom: false,
+        ...ON_NODE,
       });
       return { widget: regions.widget };
     },

@@ -22,6 +22,7 @@ QUIET = {  # first-start dialogs and overlays, none of which is about a workflow
     "Comfy.Graph.CanvasMenu": False,
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.Minimap.Visible": False,
+    "Comfy.RightSidePanel.IsOpen": False,  # a help page opens it, for good
 }
 CLIENT = Path(os.environ.get("FREESCALE_CLIENT") or Path(find_spec("comfyui_frontend_package").origin).parent / "static")
 NODES_2 = "Comfy.VueNodes.Enabled"  # the setting that chooses the renderer; older clients have neither
@@ -94,9 +95,12 @@ def use_demo_model(prompt: dict) -> None:
 
 
 def show(client, graph: dict) -> None:
-    """Open a graph in the editor."""
-    client.evaluate("graph => app.loadGraphData(graph)", graph)
-    client.wait_for_function("count => app.graph._nodes.length === count", arg=len(graph["nodes"]))
+    """Open a graph in the editor, zoomed, and wait for that: newer clients set the view late, over any set meanwhile."""
+    x, y = graph["nodes"][0]["pos"]
+    view = {"scale": 0.7654, "offset": [300 - x, 200 - y]}  # nobody else's zoom; a node in view, or the client chooses
+    client.evaluate("graph => app.loadGraphData(graph)", {**graph, "extra": {**graph.get("extra", {}), "ds": view}})
+    opened = "([count, scale]) => app.graph._nodes.length === count && app.canvas.ds.scale === scale"
+    client.wait_for_function(opened, arg=[len(graph["nodes"]), view["scale"]])
 
 
 def fit_view(client, top: int = 130) -> None:

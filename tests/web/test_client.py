@@ -35,6 +35,7 @@ TOO_SMALL = """() => app.graph._nodes.filter(
 SAVE = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"  # as into a file, where nothing is undefined
 NAMED_VALUES = """() => app.graph._nodes.map(
     n => [n.id, (n.widgets ?? []).filter(w => !w.name.startsWith('$$')).map(w => [w.name, w.value])])"""
+NODE_WIDTH = "() => app.graph._nodes[0].size[0] * app.canvas.ds.scale"  # on the screen
 PICTURE_WIDTH = """([id, nodes2]) => {
     const found = nodes2 ? [...document.querySelectorAll(`[data-node-id="${id}"] img`)] : app.graph.getNodeById(id).imgs ?? []
     return found.find(i => i.naturalWidth)?.naturalWidth
@@ -127,3 +128,22 @@ def test_the_help_page_shows_its_pictures(client, artifacts):
     client.wait_for_function(f"() => ({shown})().length === 2", timeout=30_000)
     assert client.evaluate(shown) == ["alpha.jpg", "painter.jpg"]
     client.screenshot(path=artifacts / f"help{'_nodes2' if client.nodes_2 else ''}.png")
+
+
+@pytest.mark.parametrize(
+    ("kind", "element"), [("FreeScaleCompare", ".freescale-compare"), ("RegionDetailMask", ".freescale-regions")]
+)
+def test_the_properties_panel_leaves_a_widget_as_wide_as_its_node(client, kind, element):
+    panel = """async open => {
+        const name = 'Comfy.RightSidePanel.IsOpen' // older clients have no such panel
+        if (name in app.ui.settings.settingsLookup) await app.extensionManager.setting.set(name, open)
+    }"""
+    show(client, {"version": 0.4, "nodes": [{"id": 1, "type": kind, "pos": [100, 200], "size": [700, 700]}], "links": []})
+    try:
+        client.evaluate(panel, True)
+        client.evaluate("() => app.canvas.selectNode(app.graph._nodes[0])")
+        client.wait_for_timeout(1000)  # until the panel shows the node
+        node = client.locator("[data-node-id='1']").bounding_box()["width"] if client.nodes_2 else client.evaluate(NODE_WIDTH)
+        assert 0.9 < client.locator(element).bounding_box()["width"] / node < 1
+    finally:
+        client.evaluate(panel, False)
