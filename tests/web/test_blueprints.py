@@ -48,7 +48,7 @@ def test_blueprint(client, server, artifacts, name):
     client.evaluate("() => app.graph.clear()")
     client.mouse.dblclick(1500, 700)
     client.keyboard.type(name, delay=20)
-    client.get_by_text(name, exact=True).first.click()
+    client.get_by_role("option").filter(has_text=name).first.click()
     client.wait_for_function("() => app.graph._nodes.length === 1")
     client.mouse.click(1500, 700)  # puts it down
     client.keyboard.press("Escape")
