@@ -25,7 +25,7 @@ class Regions {
 
   constructor(node) {
     this.node = node;
-    this.element = Object.assign(document.createElement("div"), { className: "freescale-regions" });
+    this.element = Object.assign(document.createElement("div"), { className: "freescale-regions widget-expands" }); // a mark of Nodes 2.0
     this.element.innerHTML = `<canvas role="img" width="${PREVIEW_SIDE}" height="${PREVIEW_SIDE}"></canvas>
       <div><div class="scale"></div><div class="ticks"></div></div>
       <div class="buttons"><button type="button" class="paint"></button><button type="button" class="fetch"></button></div>`;

@@ -35,7 +35,7 @@ TOO_SMALL = """() => app.graph._nodes.filter(
 SAVE = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"  # as into a file, where nothing is undefined
 NAMED_VALUES = """() => app.graph._nodes.map(
     n => [n.id, (n.widgets ?? []).filter(w => !w.name.startsWith('$$')).map(w => [w.name, w.value])])"""
-NODE_WIDTH = "() => app.graph._nodes[0].size[0] * app.canvas.ds.scale"  # on the screen
+NODE_SIDE = "() => app.graph._nodes[0].size[0] * app.canvas.ds.scale"  # of a square one, on the screen
 PICTURE_WIDTH = """([id, nodes2]) => {
     const found = nodes2 ? [...document.querySelectorAll(`[data-node-id="${id}"] img`)] : app.graph.getNodeById(id).imgs ?? []
     return found.find(i => i.naturalWidth)?.naturalWidth
@@ -133,7 +133,7 @@ def test_the_help_page_shows_its_pictures(client, artifacts):
 @pytest.mark.parametrize(
     ("kind", "element"), [("FreeScaleCompare", ".freescale-compare"), ("RegionDetailMask", ".freescale-regions")]
 )
-def test_the_properties_panel_leaves_a_widget_as_wide_as_its_node(client, kind, element):
+def test_a_widget_fills_its_node_and_the_properties_panel_leaves_it_so(client, kind, element):
     panel = """async open => {
         const name = 'Comfy.RightSidePanel.IsOpen' // older clients have no such panel
         if (name in app.ui.settings.settingsLookup) await app.extensionManager.setting.set(name, open)
@@ -143,7 +143,12 @@ def test_the_properties_panel_leaves_a_widget_as_wide_as_its_node(client, kind, 
         client.evaluate(panel, True)
         client.evaluate("() => app.canvas.selectNode(app.graph._nodes[0])")
         client.wait_for_timeout(1000)  # until the panel shows the node
-        node = client.locator("[data-node-id='1']").bounding_box()["width"] if client.nodes_2 else client.evaluate(NODE_WIDTH)
-        assert 0.9 < client.locator(element).bounding_box()["width"] / node < 1
+        if client.nodes_2:
+            node = client.locator("[data-node-id='1']").bounding_box()
+        else:
+            node = dict.fromkeys(("width", "height"), client.evaluate(NODE_SIDE))
+        widget = client.locator(element).bounding_box()
+        assert 0.9 < widget["width"] / node["width"] < 1
+        assert 0.5 < widget["height"] / node["height"] < 1  # the rest is slots, other widgets and the title
     finally:
         client.evaluate(panel, False)
