@@ -1,7 +1,7 @@
 // FreeScale Compare in the editor: two pictures, side by side or under a slider, zoomed and moved as one.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { ON_NODE, addStyles, follow, lastOutput, load } from "./node.js";
+import { addElement, addStyles, follow, lastOutput, load } from "./node.js";
 import { loadTexts } from "./painter/texts.js";
 
 const NODE = "FreeScaleCompare";
@@ -23,7 +23,7 @@ class Compare {
 
   constructor(node) {
     this.node = node;
-    this.element = Object.assign(document.createElement("div"), { className: "freescale-compare widget-expands" }); // a mark of Nodes 2.0
+    this.element = Object.assign(document.createElement("div"), { className: "freescale-compare" });
     this.element.innerHTML = `<div class="stage" tabindex="0" role="application">
         <div class="pane"><div class="frame"></div></div><div class="pane"><div class="frame"></div></div>
         <div class="divider" tabindex="0" role="slider" aria-valuemin="0" aria-valuemax="100"></div><p class="hint"></p>
@@ -206,8 +206,8 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
     const compare = new Compare(node);
-    const options = { serialize: false, getMinHeight: () => LEAST_HEIGHT, ...ON_NODE };
-    node.addDOMWidget("compare", "freescale_compare", compare.element, options).serialize = false; // neither prompt nor file
+    const options = { serialize: false, getMinHeight: () => LEAST_HEIGHT };
+    addElement(node, "compare", "freescale_compare", compare.element, options).serialize = false; // neither prompt nor file
     node.setSize(SIZE);
     follow(node, "onExecuted", (output) => compare.executed(output));
     follow(node, "onConfigure", () => {

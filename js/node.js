@@ -2,9 +2,6 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
-/** Options of a widget with an element: always on the node, never in the properties panel, which would show it empty and give it its own width. */
-export const ON_NODE = { hideOnZoom: false, hideInPanel: true };
-
 /** Add a style sheet of this folder to the page. */
 export function addStyles(file) {
   document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL(file, import.meta.url).href }));
@@ -32,4 +29,10 @@ export function follow(node, name, after) {
     after(...values);
     return result;
   };
+}
+
+/** Add a widget with an element: as large as its node allows, at any zoom, and never in the properties panel, which would give it its own width. */
+export function addElement(node, name, type, element, options) {
+  element.classList.add("widget-expands"); // how Nodes 2.0 knows what takes the room that is left
+  return node.addDOMWidget(name, type, element, { hideOnZoom: false, hideInPanel: true, ...options });
 }

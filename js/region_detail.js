@@ -1,7 +1,7 @@
 // FreeScale Region Detail in the editor: the `regions` widget shows the map over the picture and opens the painter.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { ON_NODE, addStyles, follow, lastOutput, load } from "./node.js";
+import { addElement, addStyles, follow, lastOutput, load } from "./node.js";
 import { legend } from "./painter/colours.js";
 import { readPainting, writePainting } from "./painter/painting.js";
 import { DetailRaster, gridOf } from "./painter/raster.js";
@@ -25,7 +25,7 @@ class Regions {
 
   constructor(node) {
     this.node = node;
-    this.element = Object.assign(document.createElement("div"), { className: "freescale-regions widget-expands" }); // a mark of Nodes 2.0
+    this.element = Object.assign(document.createElement("div"), { className: "freescale-regions" });
     this.element.innerHTML = `<canvas role="img" width="${PREVIEW_SIDE}" height="${PREVIEW_SIDE}"></canvas>
       <div><div class="scale"></div><div class="ticks"></div></div>
       <div class="buttons"><button type="button" class="paint"></button><button type="button" class="fetch"></button></div>`;
@@ -207,11 +207,10 @@ app.registerExtension({
     [WIDGET]: (node, name) => {
       const regions = new Regions(node);
       node.freescaleRegions = regions;
-      regions.widget = node.addDOMWidget(name, WIDGET.toLowerCase(), regions.element, {
+      regions.widget = addElement(node, name, WIDGET.toLowerCase(), regions.element, {
         getValue: () => regions.text,
         setValue: (text) => regions.set(text),
         getMinHeight: () => 240,
-        ...ON_NODE,
       });
       return { widget: regions.widget };
     },

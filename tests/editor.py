@@ -94,6 +94,11 @@ def use_demo_model(prompt: dict) -> None:
                 node["inputs"][name] = [loaders[0], slot]
 
 
+def alone(kind: str, **more) -> dict:
+    """A graph of one node, whose id is 1."""
+    return {"version": 0.4, "nodes": [{"id": 1, "type": kind, **more}], "links": []}
+
+
 def show(client, graph: dict) -> None:
     """Open a graph in the editor, zoomed, and wait for that: newer clients set the view late, over any set meanwhile."""
     x, y = graph["nodes"][0]["pos"]

@@ -1,7 +1,7 @@
 """The workflows in ComfyUI's own web client: they open whole, survive a save, send the right prompt, and run."""
 
 import pytest
-from editor import NAMES, fit_view, open_help, saved, set_values, show
+from editor import NAMES, alone, fit_view, open_help, saved, set_values, show
 
 import dev
 
@@ -138,7 +138,7 @@ def test_a_widget_fills_its_node_and_the_properties_panel_leaves_it_so(client, k
         const name = 'Comfy.RightSidePanel.IsOpen' // older clients have no such panel
         if (name in app.ui.settings.settingsLookup) await app.extensionManager.setting.set(name, open)
     }"""
-    show(client, {"version": 0.4, "nodes": [{"id": 1, "type": kind, "pos": [100, 200], "size": [700, 700]}], "links": []})
+    show(client, alone(kind, pos=[100, 200], size=[700, 700]))
     try:
         client.evaluate(panel, True)
         client.evaluate("() => app.canvas.selectNode(app.graph._nodes[0])")

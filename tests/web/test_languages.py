@@ -7,7 +7,7 @@ own texts in place of those of all packs.
 import json
 
 import pytest
-from editor import RENDERERS, open_client, show
+from editor import RENDERERS, alone, open_client, show
 
 import dev
 
@@ -36,7 +36,7 @@ def foreign(request, server, browser):
                 break
             page.close()
         page.texts = json.loads((dev.ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))[KIND]
-        show(page, {"version": 0.4, "nodes": [{"id": 1, "type": KIND, "pos": [300, 200]}], "links": []})
+        show(page, alone(KIND, pos=[300, 200]))
         page.evaluate("() => { app.canvas.ds.reset(); app.canvas.setDirty(true, true) }")
         yield page
         page.close()
