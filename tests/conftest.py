@@ -38,6 +38,9 @@ for _folder, _names in {
     "bench": ("measure", "layer", "unet"),
     "quality": ("figures", "report"),
     "install": ("beginner",),
+    "host": ("patching",),
+    "host/rivals": ("rival_models",),
+    "host/stage": ("staging",),
 }.items():
     for _name in _names:
         _load(_name, ROOT / "tests" / _folder / f"{_name}.py")

@@ -4,10 +4,14 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+import comfy.cldm.cldm
+import comfy.controlnet
 import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.model_patcher
+import comfy.ops
 import comfy.supported_models as hosts
+import comfy.t2i_adapter.adapter
 import torch
 from freescale.nodes.host.model import attention_layers
 from freescale.nodes.restrained_dilation import RestrainedDilation
@@ -149,6 +153,24 @@ def graph(family: Family, **built) -> Graph:
     """The family's model with two prompts and the latent of a native picture."""
     prompts = (conditioning(family, seed) for seed in (1, 2))
     return Graph(family, build(family, **built), *prompts, {"samples": random(1, 4, NATIVE // 8, NATIVE // 8)})
+
+
+def controlnet(family: Family) -> comfy.controlnet.ControlNet:
+    """ComfyUI's own ControlNet for it."""
+    unet = {k: v for k, v in family.unet.items() if k not in ("out_channels", "transformer_depth_output")}
+    network = comfy.cldm.cldm.ControlNet(
+        **unet, hint_channels=3, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init
+    )
+    fill(network, 3)
+    return comfy.controlnet.ControlNet(network, load_device=comfy.model_management.get_torch_device())
+
+
+def t2i_adapter(family: Family) -> comfy.controlnet.T2IAdapter:
+    """SDXL's adapter joins at two levels of size 1/2 and 1/4, SD 1.5's at four of 1 … 1/8."""
+    xl = len(family.unet["channel_mult"]) == 3
+    network = comfy.t2i_adapter.adapter.Adapter([32, 64, 128, 128], 2, 768 if xl else 192, 1, True, False, xl)
+    fill(network, 3)
+    return comfy.controlnet.T2IAdapter(network, network.input_channels, 8, "nearest-exact")
 
 
 def host_node(node, *inputs, **named):

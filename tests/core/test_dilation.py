@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from freescale.freescale_core.dilation import PRESETS, dilated_conv2d, dilated_layers
+from freescale.freescale_core.dilation import PRESETS, Layer, dilated_conv2d, dilated_layers, levels
 from freescale.freescale_core.grammar import parse_blocks
 
 NOTHING = parse_blocks("middle")  # what the widget holds does not matter to a named preset
@@ -138,3 +138,18 @@ def test_custom_preset_follows_the_selection():
 def test_presets_only_name_layers_that_exist(model, preset):
     chosen = dilated_layers(model, preset, parse_blocks("all"))
     assert set(chosen) <= set(model) and len(set(chosen)) == len(chosen)
+
+
+def numbers(names):
+    return sorted({Layer(name).index for name in names})
+
+
+def test_levels_are_numbered_as_in_diffusers():
+    xl = levels(SDXL)
+    assert {level: numbers(names) for level, names in xl.items()} == {
+        ("down", 0): [1, 2, 3], ("down", 1): [4, 5, 6], ("down", 2): [7, 8], ("middle", 0): [0],
+        ("up", 0): [0, 1, 2], ("up", 1): [3, 4, 5], ("up", 2): [6, 7, 8],
+    }  # fmt: skip
+    assert "input_blocks.6.0.op" in xl["down", 1] and "output_blocks.2.2.conv" in xl["up", 0]
+    v1 = levels(SD15)
+    assert numbers(v1["down", 3]) == [10, 11] and numbers(v1["up", 3]) == [9, 10, 11]

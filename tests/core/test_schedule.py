@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from freescale.freescale_core.schedule import blend, blend_coefficient, stage_sigmas, timestep
+from freescale.freescale_core.schedule import blend, blend_coefficient, paper_step, stage_sigmas, timestep
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +47,15 @@ def test_timestep_reads_the_table_between_its_points():
     assert timestep(TABLE[9::10][50], TABLE[9::10]) == pytest.approx(
         509
     )  # a distilled table: every tenth step, the last being 999
+
+
+def test_steps_are_those_of_fifty_ddim_ones():
+    """t_i = 981 − 20 i is step i, and i < 50 p exactly where t is above that of percent p (HOST: 999 (1 − p))."""
+    assert [paper_step(981 - 20 * i) for i in range(50)] == list(range(50))
+    assert paper_step(999) == 0 and paper_step(0) == 50
+    for percent in (0.16, 0.3, 0.4, 0.6, 0.7):
+        border = 999 * (1 - percent)
+        assert paper_step(border + 0.01) < 50 * percent <= paper_step(border - 0.01)
 
 
 @pytest.mark.parametrize(("i", "c"), [(15, 0.592), (20, 0.392), (25, 0.221), (30, 0.101), (35, 0.033), (40, 0.006)])

@@ -10,27 +10,20 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from families import with_dilation, with_scale_fusion
 from freescale.freescale_core.attention import is_out_of_memory
-from freescale.nodes.demo_model import FreeScaleDemoModel
 from freescale.nodes.host import attention as host_attention
 from freescale.nodes.host import pictures
 from freescale.nodes.host.cascade import Stage, run_stage
+from patching import LARGE
 
 OutOfMemory = torch.cuda.OutOfMemoryError
 SETTINGS = dict(
     seed=3, steps=3, cfg=2.0, sampler_name="euler", scheduler="ddim_uniform", denoise=0.7, detail=2.0, resize_in="pixels", vae_tiling="auto"
 )  # fmt: skip
 STEPS = 2  # of a stage: the tail of 3
-LARGE = (32, 32)
 
 
 def ours(model):
     return with_dilation(with_scale_fusion(model))
-
-
-@pytest.fixture(scope="module")
-def demo():
-    """MODEL, positive, negative, VAE; native at 256 px."""
-    return FreeScaleDemoModel.execute("yes", 0.58, "portrait").args
 
 
 def cascade(demo, model, sizes=(128, 160), native=96, **changed):

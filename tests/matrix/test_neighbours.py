@@ -3,12 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import comfy.cldm.cldm
-import comfy.controlnet
 import comfy.gligen
 import comfy.ldm.modules.attention
-import comfy.model_management
-import comfy.t2i_adapter.adapter
 import families
 import folder_paths
 import pytest
@@ -92,20 +88,11 @@ def controlled(g: Graph, control) -> Graph:
 
 
 def controlnet(g: Graph) -> Graph:
-    unet = {k: v for k, v in g.family.unet.items() if k not in ("out_channels", "transformer_depth_output")}
-    network = comfy.cldm.cldm.ControlNet(
-        **unet, hint_channels=3, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init
-    )
-    families.fill(network, 3)
-    return controlled(g, comfy.controlnet.ControlNet(network, load_device=comfy.model_management.get_torch_device()))
+    return controlled(g, families.controlnet(g.family))
 
 
 def t2i_adapter(g: Graph) -> Graph:
-    """SDXL's adapter joins at two levels of size 1/2 and 1/4, SD 1.5's at four of 1 … 1/8."""
-    xl = len(g.family.unet["channel_mult"]) == 3
-    network = comfy.t2i_adapter.adapter.Adapter([32, 64, 128, 128], 2, 768 if xl else 192, 1, True, False, xl)
-    families.fill(network, 3)
-    return controlled(g, comfy.controlnet.T2IAdapter(network, network.input_channels, 8, "nearest-exact"))
+    return controlled(g, families.t2i_adapter(g.family))
 
 
 def ip_adapter(g: Graph) -> Graph:

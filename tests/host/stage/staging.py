@@ -1,0 +1,30 @@
+"""A cascade's stages with short settings."""
+
+from freescale.nodes.host.cascade import Stage, run_stage
+from freescale.nodes.host.model import sigma_table
+
+SETTINGS = dict(
+    seed=3,
+    steps=2,
+    cfg=2.0,
+    sampler_name="euler",
+    scheduler="ddim_uniform",
+    denoise=0.7,
+    detail=2.0,
+    resize_in="pixels",
+    vae_tiling="auto",
+)
+
+
+def stage(height, width, **changed):
+    return Stage(height=height, width=width, **{**SETTINGS, **changed})
+
+
+def table_of(model):
+    """σ of each of the 1000 timesteps."""
+    return sigma_table(model.get_model_object("model_sampling"))
+
+
+def step(demo, height, width, latent=None, image=None, **changed):
+    """(picture, latent) of one stage of the demo model."""
+    return run_stage("node", *demo, stage(height, width, **changed), latent, image)
