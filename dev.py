@@ -38,10 +38,10 @@ def pointer() -> Path:
     return cache_folder() / f"tools-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}"
 
 
-def published(pointer: Path) -> Path | None:
+def published(place: Path) -> Path | None:
     """The Python of the environment that a pointer names, if both are there."""
     try:
-        python = python_of(pointer.parent / pointer.read_text("utf-8"))
+        python = python_of(place.parent / place.read_text("utf-8"))
     except OSError:
         return None
     return python if python.exists() else None
@@ -52,17 +52,17 @@ def python_of(home: Path) -> Path:
     return home / ("Scripts/python.exe" if WINDOWS else "bin/python")
 
 
-def build(pointer: Path) -> Path:
+def build(place: Path) -> Path:
     """Make the environment in a folder of its own and publish it when it is whole; who comes second uses the first one's."""
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    home = Path(tempfile.mkdtemp(prefix=f"{pointer.name}-", dir=pointer.parent))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    home = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=place.parent))
     say(f"Making an environment for the tools in {home}: about 0.7 GB and a minute, once.")
     try:
-        install(home, pointer.with_suffix(".log"))
-        first = published(pointer)
+        install(home, place.with_suffix(".log"))
+        first = published(place)
         if not first:
             (home / "name").write_text(home.name, "utf-8")
-            (home / "name").replace(pointer)
+            (home / "name").replace(place)
             return python_of(home)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
@@ -76,7 +76,7 @@ def install(home: Path, log: Path) -> None:
     pip = [python_of(home), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off"]
     for command in ([sys.executable, "-m", "venv", home], [*pip, *PACKAGES]):
         done = subprocess.run(
-            command, env=environment(), text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, env=environment(), encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         log.write_text(done.stdout, "utf-8")
         if done.returncode:

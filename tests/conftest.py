@@ -13,8 +13,7 @@ import inside  # noqa: E402
 # isort: split
 from tools.processes import find_chromium  # noqa: E402
 
-for _path in ("tools/bench/measure", "tools/bench/layer", "tools/bench/unet", "tools/quality/figures", "tools/quality/report",
-              "tests/install/beginner"):  # fmt: skip
+for _path in ("tools/bench/layer", "tools/bench/unet", "tools/quality/figures", "tools/quality/report", "tests/install/beginner"):
     inside.load(Path(_path).name, ROOT / f"{_path}.py")
 
 

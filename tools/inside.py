@@ -34,8 +34,8 @@ setattr(args, os.environ.get("FREESCALE_ATTENTION", "use_pytorch_cross_attention
 folder_paths.set_temp_directory(tempfile.mkdtemp(prefix="freescale-"))  # the host that all share stays as it was unpacked
 load("freescale", ROOT / "__init__.py", package=True)
 load("tools", ROOT / "tools" / "__init__.py", package=True)
-for _folder, _name in (("tests", "editor"), ("tests", "families"), ("tests", "oracle"), ("tools", "methods")):
-    load(_name, ROOT / _folder / f"{_name}.py")
+for _path in ("tests/editor", "tests/families", "tests/oracle", "tools/methods", "tools/bench/measure"):
+    load(Path(_path).name, ROOT / f"{_path}.py")
 
 from tools.processes import Host  # noqa: E402
 

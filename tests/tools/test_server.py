@@ -1,5 +1,6 @@
 """A real ComfyUI with a pack of one node: started, asked, heard, and ended."""
 
+import asyncio
 import urllib.request
 
 import pytest
@@ -96,9 +97,8 @@ def test_a_message_of_any_length_is_heard_whole(server):
 
 
 def test_a_silent_server_is_not_waited_for_forever(server):
-    with server.listen("silent", patience=0.5) as messages, pytest.raises(Exception, match="^$") as silence:
+    with server.listen("silent", patience=0.5) as messages, pytest.raises(asyncio.TimeoutError):
         list(messages)
-    assert "Timeout" in silence.typename
 
 
 def test_messages_end_with_the_server(host, tmp_path):
