@@ -11,7 +11,7 @@ OPEN = "any"
 
 
 class FreeScaleDemoModel(io.ComfyNode):
-    """Draws one character above a ground line, natively at 256 px; nodes/demo/train.py made it."""
+    """Draws one character above a ground line, natively at 256 px; tools/demo_model/train.py made it."""
 
     @classmethod
     @where_known(search_aliases=["example", "test model", "tiny model", "try", "no download"])

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-import dev
+from tools.folders import ROOT
+from tools.server import Server
 
-NAMES = sorted(path.stem for path in (dev.ROOT / "workflows").glob("*.json"))
+NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 READY = "window.app && window.app.graph && window.app.extensionManager"
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -26,6 +28,8 @@ QUIET = {  # first-start dialogs and overlays, none of which is about a workflow
 }
 CLIENT = Path(os.environ.get("FREESCALE_CLIENT") or Path(find_spec("comfyui_frontend_package").origin).parent / "static")
 NODES_2 = "Comfy.VueNodes.Enabled"  # the setting that chooses the renderer; older clients have neither
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")  # the types of inputs that are widgets
+SEED_CONTROLS = ("fixed", "increment", "increment-wrap", "decrement", "randomize")
 RENDERERS = ["classic canvas"]
 if any(NODES_2.encode() in script.read_bytes() for script in CLIENT.glob("assets/*.js")):
     RENDERERS.append("Nodes 2.0")
@@ -61,7 +65,7 @@ def launch(chromium: str) -> Iterator:
         browser.close()
 
 
-def open_client(server: dev.Server, browser, renderer: str, width: int = 2900, height: int = 1300):
+def open_client(server: Server, browser, renderer: str, width: int = 2900, height: int = 1300):
     """The web client's page, idle; `nodes_2` says which renderer it uses, `faults` collects its errors."""
     nodes_2 = renderer == "Nodes 2.0"
     for name, value in {**QUIET, NODES_2: nodes_2}.items():
@@ -77,7 +81,7 @@ def open_client(server: dev.Server, browser, renderer: str, width: int = 2900, h
 
 def saved(name: str) -> dict:
     """A file of workflows/, as the editor saved it."""
-    return json.loads((dev.ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
+    return json.loads((ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
 
 
 def use_demo_model(prompt: dict) -> None:
@@ -92,6 +96,12 @@ def use_demo_model(prompt: dict) -> None:
             if isinstance(value, list) and (value[0] in loaders or value[0] not in prompt):
                 slot = {"positive": 1, "negative": 2, "vae": 3}.get(name, 0)
                 node["inputs"][name] = [loaders[0], slot]
+
+
+def default_value(kind: str | list, options: dict) -> Any:
+    """What a widget shows in a new node."""
+    choices = kind if isinstance(kind, list) else options.get("options") or [None]
+    return options.get("default", choices[0] if choices else None)
 
 
 def alone(kind: str, **more) -> dict:

@@ -6,17 +6,17 @@ import re
 import pytest
 from freescale.nodes import NODES
 
-import dev
+from tools.folders import ROOT
 
 LANGUAGES = ["en", "zh", "ja", "ko", "de", "fr", "es"]
 TRANSLATIONS = LANGUAGES[1:]
 PARTS = ["freescalePainter", "freescaleCompare"]
-SCRIPTS = dev.ROOT / "js"
+SCRIPTS = ROOT / "js"
 SYNTAX = "{}@|"  # the client reads its messages as templates, where these have a meaning
 
 
 def read(language: str, name: str) -> dict:
-    return json.loads((dev.ROOT / "locales" / language / f"{name}.json").read_text("utf-8"))
+    return json.loads((ROOT / "locales" / language / f"{name}.json").read_text("utf-8"))
 
 
 def texts(language: str, part: str) -> dict[str, str]:
@@ -64,7 +64,7 @@ def test_has_every_text(language, part):
 
 
 def test_no_other_language_is_there():
-    folders = dev.ROOT / "locales"
+    folders = ROOT / "locales"
     assert sorted(path.parent.name for path in folders.glob("*/main.json")) == sorted(LANGUAGES)
     assert sorted(path.parent.name for path in folders.glob("*/nodeDefs.json")) == sorted(TRANSLATIONS)
 

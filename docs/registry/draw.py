@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER.parent.parent / "nodes" / "demo"))
+sys.path.insert(0, str(FOLDER.parent.parent / "tools" / "demo_model"))
 
 from scenes import Scene, View, random_scene, render  # noqa: E402
 

@@ -2,13 +2,13 @@
 
 from editor import RENDERERS, open_client, open_help, run, set_values
 
-import dev
+from tools.server import Server
 
 WIDTHS = """() => app.graph._nodes.filter(n => n.type === 'SaveImage').map(
     n => [...(n.imgs ?? []), ...document.querySelectorAll(`[data-node-id="${n.id}"] img`)].find(i => i.naturalWidth)?.naturalWidth)"""
 
 
-def draw_and_find_sdxl(server: dev.Server, folder: str, browser) -> None:
+def draw_and_find_sdxl(server: Server, folder: str, browser) -> None:
     """Run the demo template up to its 4× picture; then learn from its model's help how SDXL is done, and be offered SDXL."""
     page = open_client(server, browser, RENDERERS[-1], 1600, 1000)
     open_template(page, folder, "freescale_demo")

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import dev
+from tools.folders import ROOT
+from tools.processes import PIP, Host, ask, child_env, tools_python, venv_python
+from tools.server import Server
 
 MANAGER = "comfyui-manager==4.3"
 # It may install what has no entry in its list; and it fetches no lists, which here and in CI change from day to day.
@@ -24,18 +26,18 @@ PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
 def run(command: list, folder: Path | None = None, **env: str) -> str:
     """What a command prints; what it says of a failure is in the test's report."""
     words = [str(word) for word in command]
-    return subprocess.run(words, cwd=folder, env=dev.child_env(**env), check=True, text=True, stdout=subprocess.PIPE).stdout
+    return subprocess.run(words, cwd=folder, env=child_env(**env), check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory) -> Path:
     """A git repository with this checkout as it is, files that are not committed yet included."""
     place = tmp_path_factory.mktemp("repository")
-    names = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], dev.ROOT).split("\0")
+    names = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT).split("\0")
     for name in filter(None, names):
-        if (dev.ROOT / name).is_file():  # one that was deleted is still listed
+        if (ROOT / name).is_file():  # one that was deleted is still listed
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(dev.ROOT / name, place / name)
+            shutil.copy2(ROOT / name, place / name)
     for command in (["init", "--quiet"], ["add", "--all"], [*AUTHOR, "commit", "--quiet", "--message", "all of it"]):
         run(["git", *command], place)
     return place
@@ -65,7 +67,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def archive(repository) -> Path:
     """The zip that the registry hands out, packed by the registry's own tool."""
     run(
-        [dev.linters(), "-m", "comfy_cli", "--skip-prompt", "node", "pack"],
+        [tools_python(), "-m", "comfy_cli", "--skip-prompt", "node", "pack"],
         repository,
         DO_NOT_TRACK="1",
         COMFY_NO_UPDATE_CHECK="1",
@@ -76,7 +78,7 @@ def archive(repository) -> Path:
 class Computer:
     """A ComfyUI with ComfyUI-Manager, and the folder that holds all of its files."""
 
-    def __init__(self, host: dev.Host, home: Path):
+    def __init__(self, host: Host, home: Path):
         self.host, self.home = host, home
         self.packs = home / "custom_nodes"
         self.packs.mkdir()
@@ -86,10 +88,10 @@ class Computer:
         if not self.knows_manager:
             shutil.copytree(LOADER, self.packs / LOADER.name)
 
-    def start(self) -> dev.Server:
+    def start(self) -> Server:
         """ComfyUI with the packs that lie there."""
         options = ("--enable-manager", "--enable-manager-legacy-ui") if self.knows_manager else ()
-        return dev.Server(self.host, self.home, pack=None, options=options)
+        return Server(self.host, self.home, pack=None, options=options)
 
     def files(self) -> set[str]:
         """Every file and folder there is."""
@@ -97,7 +99,7 @@ class Computer:
 
     def pip(self, *words) -> str:
         """What ComfyUI's pip says."""
-        return run([self.host.python, *dev.PIP, *words])
+        return run([self.host.python, *PIP, *words])
 
     def unpack(self, archive: Path, folder: str) -> None:
         """Install the pack from a zip."""
@@ -110,9 +112,9 @@ def computer(host, tmp_path_factory) -> Iterator[Computer]:
     """The Manager lies over the environment's packages, in a place of its own: the environment stays as it is."""
     over = tmp_path_factory.mktemp("manager")
     run([host.python, "-m", "venv", "--without-pip", over / "venv"])
-    python = dev.venv_python(over)
-    (Path(dev.ask(python, PURELIB)) / "host.pth").write_text(dev.ask(host.python, PURELIB))
-    run([host.python, *dev.PIP, "--python", python, "install", "--quiet", MANAGER])
+    python = venv_python(over)
+    (Path(ask(python, PURELIB)) / "host.pth").write_text(ask(host.python, PURELIB))
+    run([host.python, *PIP, "--python", python, "install", "--quiet", MANAGER])
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # as on a person's computer; and later starts are quick
         yield Computer(host._replace(python=python), tmp_path_factory.mktemp("computer"))

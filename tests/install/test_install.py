@@ -16,25 +16,25 @@ from beginner import draw_and_find_sdxl
 from freescale.nodes import NODES
 from PIL import Image
 
-import dev
+from tools.server import Server
 
 NODE_IDS = {node.define_schema().node_id for node in NODES}
 INTERNAL = {"FreeScaleCascadeStage", "FreeScaleStagePictures"}
 
 
-def fetched(server: dev.Server, path: str, data: bytes | None = None) -> bytes:
+def fetched(server: Server, path: str, data: bytes | None = None) -> bytes:
     request = urllib.request.Request(server.url + urllib.parse.quote(path), data)
     with urllib.request.urlopen(request, timeout=120) as answer:
         return answer.read()
 
 
-def traces(server: dev.Server) -> dict:
+def traces(server: Server) -> dict:
     """Everything that ComfyUI knows from its packs."""
     lists = ("/extensions", "/api/workflow_templates", "/i18n", "/global_subgraphs")
     return {"nodes": sorted(server.object_info), **{path: server.get(path) for path in lists}}
 
 
-def require_all_of_it(server: dev.Server, folder: str) -> None:
+def require_all_of_it(server: Server, folder: str) -> None:
     """The pack in that folder has its nodes, scripts, help pages, templates, blueprints and languages, and no trouble."""
     root = server.workdir / "custom_nodes" / folder
     known = traces(server)
@@ -56,12 +56,12 @@ def require_all_of_it(server: dev.Server, folder: str) -> None:
     assert not complaints(server)
 
 
-def complaints(server: dev.Server) -> list[str]:
+def complaints(server: Server) -> list[str]:
     """The lines of the log that speak of trouble."""
     return [line for line in server.log.read_text("utf-8").splitlines() if re.search("error|traceback|fail|warn", line, re.I)]
 
 
-def remove_by_the_manager(server: dev.Server, folder: str) -> None:
+def remove_by_the_manager(server: Server, folder: str) -> None:
     """Its Uninstall button."""
     server.post(
         "/v2/manager/queue/batch", {"uninstall": [{"id": folder, "ui_id": folder, "version": "unknown", "files": [folder]}]}
@@ -111,7 +111,7 @@ def test_the_archive_holds_what_people_need_and_no_more(archive, repository):
     folders = ("freescale_core", "js", "locales", "nodes", "subgraphs", "workflows")
     files = {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "CHANGELOG.md", "LICENSE"}
     inside = (path.relative_to(repository).as_posix() for folder in folders for path in (repository / folder).rglob("*.*"))
-    assert names == {*inside, *files} - {"nodes/demo/train.py"}
+    assert names == {*inside, *files}
     assert archive.stat().st_size < 16e6
 
 

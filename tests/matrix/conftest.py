@@ -12,7 +12,7 @@ from families import Family, Graph
 from freescale.nodes.demo_model import FreeScaleDemoModel
 from freescale.nodes.host.cascade import Stage, run_stage
 
-import dev
+from tools.folders import ROOT
 
 torch.set_num_threads(1)
 
@@ -83,7 +83,7 @@ def alone(draw):
     return kept
 
 
-README = dev.ROOT / "README.md"
+README = ROOT / "README.md"
 FIRST, LAST = "<!-- matrix -->", "<!-- /matrix -->"
 _tables: dict[str, dict[str, dict[str, str]]] = {}
 

@@ -1,8 +1,6 @@
 """One real ComfyUI server for all tests in this folder, and what they ask of it."""
 
-import contextlib
 import json
-import socket
 import time
 import urllib.error
 import uuid
@@ -17,12 +15,12 @@ from editor import saved, use_demo_model
 from PIL import Image
 from safetensors.torch import save_file
 
-import dev
+from tools.prompts import ENDINGS, refusal, saved_images
+from tools.server import Server
+from tools.workflows import to_prompt
 
 TINY_SD3 = "tiny_sd3.safetensors"  # what FreeScale cannot use: a transformer, and a VAE of 16 channels
 PATIENCE = 180  # s without any message from the server
-ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
-TEXT, PREVIEW = "text", "preview"  # the names given here to binary messages
 
 
 @dataclass
@@ -48,14 +46,14 @@ class Run:
         """What went wrong: the words a person reads."""
         if self.ending == "refused":
             [answer] = self.all("refused")
-            return dev.refusal(answer, self.prompt)
+            return refusal(answer, self.prompt)
         [problem] = self.all("execution_error")
         return problem["exception_message"]
 
     @property
     def files(self) -> list[Path]:
         """The saved pictures, those of later stages last."""
-        return dev.saved_images(self.outputs, self.prompt, self.folder)
+        return saved_images(self.outputs, self.prompt, self.folder)
 
     @property
     def pictures(self) -> list[np.ndarray]:
@@ -66,21 +64,21 @@ class Run:
 class Comfy:
     """A running server."""
 
-    def __init__(self, server: dev.Server):
+    def __init__(self, server: Server):
         self.server, self.object_info = server, server.object_info
 
     def run(self, prompt: dict, on: Callable[[str, object], None] = lambda kind, data: None) -> Run:
         """Run a prompt to its end, whatever that is (not even started is "refused"); `on` hears every message at once."""
         client = uuid.uuid4().hex
         run = Run(prompt, folder=self.server.workdir / "output")
-        with _patient(), self.server.listen(client) as stream:
+        with self.server.listen(client, PATIENCE) as messages:
             try:
                 answer = self.server.post("/prompt", {"prompt": prompt, "client_id": client})
                 number, run.refused = answer["prompt_id"], answer["node_errors"]
             except urllib.error.HTTPError as error:
                 run.heard.append(("refused", json.loads(error.read())))
                 return run
-            for kind, data in _messages(stream):
+            for kind, data in messages:
                 if isinstance(data, dict) and data.get("prompt_id", number) != number:
                     continue
                 run.heard.append((kind, data))
@@ -105,7 +103,7 @@ class Comfy:
 
     def workflow(self, name: str, **changes) -> dict:
         """A file of workflows/ as a prompt, for the demo model, with changed widget values (all nodes that have them)."""
-        prompt = dev.to_prompt(saved(name), self.object_info)
+        prompt = to_prompt(saved(name), self.object_info)
         use_demo_model(prompt)
         for node in prompt.values():
             node["inputs"].update({key: value for key, value in changes.items() if key in node["inputs"]})
@@ -117,36 +115,6 @@ class Comfy:
         prompt[self.find(prompt, "SaveImage", 1)]["inputs"]["images"] = [self.find(prompt, "SelfCascadeUpscale"), 2]
         del prompt[self.find(prompt, "SaveImage", 2)], prompt[self.find(prompt, "SelfCascadeUpscale", 1)]
         return prompt
-
-
-@contextlib.contextmanager
-def _patient():
-    """Sockets made here give up after a while, so that a server that hangs fails a test."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _messages(stream):
-    """dev.messages, and the binary ones too: texts as (node, text), previews as the bytes of a picture."""
-    while len(head := stream.read(2)) == 2:
-        opcode, length = head[0] & 15, head[1] & 127
-        if length > 125:
-            length = int.from_bytes(stream.read(2 if length == 126 else 8), "big")
-        payload = stream.read(length)
-        if opcode == 1:
-            message = json.loads(payload)
-            yield message["type"], message.get("data") or {}
-        elif opcode == 2:
-            event, payload = int.from_bytes(payload[:4], "big"), payload[4:]
-            if event == 3:
-                end = 4 + int.from_bytes(payload[:4], "big")
-                yield TEXT, (payload[4:end].decode(), payload[end:].decode())
-            elif event == 1:
-                yield PREVIEW, payload[4:]
 
 
 def _tiny_transformer() -> dict[str, torch.Tensor]:
@@ -180,5 +148,5 @@ def comfy(host, tmp_path_factory):
     ramp = np.mgrid[0:96, 0:128].sum(0).astype(np.uint8)
     Image.fromarray(np.stack([ramp, ramp[::-1], 255 - ramp], -1)).save(workdir / "input" / "example.png")
     # The classic cache, because that of newer hosts soon forgets the stages that the cascade expands into.
-    with dev.Server(host, workdir, options=("--preview-method", "latent2rgb", "--cache-classic")) as server:
+    with Server(host, workdir, options=("--preview-method", "latent2rgb", "--cache-classic")) as server:
         yield Comfy(server)

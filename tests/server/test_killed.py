@@ -3,18 +3,18 @@
 import numpy as np
 from PIL import Image
 
-import dev
+from tools.server import Server
 
 
 def test_finished_stages_survive_a_killed_server(comfy, host, tmp_path):
     """The demo saves each stage from its own node, which runs before the next stage does."""
     prompt = comfy.workflow("freescale_demo", steps=5)
     second = comfy.find(prompt, "SelfCascadeUpscale", 1)
-    with dev.Server(host, tmp_path) as server, server.listen("someone") as stream:
+    with Server(host, tmp_path) as server, server.listen("someone") as messages:
         server.post("/prompt", {"prompt": prompt, "client_id": "someone"})
-        for message in dev.messages(stream):
-            assert message["type"] not in ("execution_error", "execution_success")
-            if message["type"] == "progress" and message["data"]["node"].startswith(f"{second}."):
+        for kind, data in messages:
+            assert kind not in ("execution_error", "execution_success")
+            if kind == "progress" and data["node"].startswith(f"{second}."):
                 server.process.kill()
                 break
         server.process.wait(30)

@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image
 
-import dev
+from tools.folders import PACK_NAME, ROOT
 
 INTERNAL = ("FreeScaleCascadeStage", "FreeScaleStagePictures")
 CATEGORIES = {
@@ -28,12 +28,12 @@ def test_every_node_has_a_help_page_and_tooltips(comfy):
     assert len(public_nodes(comfy)) == 14
     for name in public_nodes(comfy):
         info = comfy.object_info[name]
-        page = fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{name}.md").decode()
+        page = fetched(comfy, f"/extensions/{PACK_NAME}/docs/{name}.md").decode()
         assert page.startswith(f"# {info['display_name']}\n")
         pictures = re.findall(r"!\[[^]]+\]\((.+?)\)", page)
         assert pictures, f"{name} has no picture"
         for picture in pictures:
-            assert fetched(comfy, f"/extensions/{dev.PACK_NAME}/docs/{picture}").startswith(b"\xff\xd8")
+            assert fetched(comfy, f"/extensions/{PACK_NAME}/docs/{picture}").startswith(b"\xff\xd8")
         assert info["description"]
         [category] = {folder for folder, names in CATEGORIES.items() if name.startswith(names)} or {"FreeScale"}
         assert info["category"] == category
@@ -45,8 +45,8 @@ def test_every_node_has_a_help_page_and_tooltips(comfy):
 
 
 def test_the_workflows_are_templates(comfy):
-    names = {path.stem for path in (dev.ROOT / "workflows").glob("*.json")}
-    assert set(comfy.server.get("/workflow_templates")[dev.PACK_NAME]) == names
+    names = {path.stem for path in (ROOT / "workflows").glob("*.json")}
+    assert set(comfy.server.get("/workflow_templates")[PACK_NAME]) == names
     for name in names:
-        thumbnail = fetched(comfy, f"/api/workflow_templates/{dev.PACK_NAME}/{name}.jpg")
+        thumbnail = fetched(comfy, f"/api/workflow_templates/{PACK_NAME}/{name}.jpg")
         assert min(Image.open(BytesIO(thumbnail)).size) >= 256 and len(thumbnail) < 200_000

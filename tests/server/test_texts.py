@@ -6,7 +6,7 @@ import json
 from comfy_api.latest import io
 from freescale.nodes import NODES
 
-import dev
+from tools.folders import ROOT
 
 IN_SIGHT = {  # widgets that nobody has to look for
     "ScaleFusionAttentionPatch": ["global_attention", "preset"],
@@ -25,7 +25,7 @@ def entries(info: dict) -> dict[str, dict]:
 
 def test_every_language_is_served(comfy):
     served = comfy.server.get("/i18n")
-    for folder in (dev.ROOT / "locales").iterdir():
+    for folder in (ROOT / "locales").iterdir():
         texts = json.loads((folder / "main.json").read_text("utf-8"))
         if (folder / "nodeDefs.json").exists():
             texts["nodeDefs"] = json.loads((folder / "nodeDefs.json").read_text("utf-8"))

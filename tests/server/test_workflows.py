@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from editor import NAMES, saved
+from editor import NAMES, SEED_CONTROLS, WIDGETS, saved
 from safetensors.torch import load_file
 
-import dev
+from tools.folders import PACK_NAME
 
 ARRANGED = ("Note", "MarkdownNote")  # nodes that only the editor has
 TITLE_HEIGHT = 30  # px above a node's position
@@ -30,7 +30,7 @@ def widgets(node: dict, info: dict) -> list[str]:
     for group in ("required", "optional"):
         for name in info["input_order"].get(group, []):
             kind, options = info["input"][group][name][0], dict(*info["input"][group][name][1:2])
-            if isinstance(kind, list) or kind in dev.WIDGETS:
+            if isinstance(kind, list) or kind in WIDGETS:
                 names.append(name)
                 controlled = options.get("control_after_generate", name in ("seed", "noise_seed"))
                 names += ["control_after_generate"] if controlled else []
@@ -40,7 +40,7 @@ def widgets(node: dict, info: dict) -> list[str]:
 
 def ours(info: dict) -> bool:
     """Whether a node is the pack's; newer hosts give theirs more widgets and outputs than a file saves, at their end."""
-    return info["python_module"] == f"custom_nodes.{dev.PACK_NAME}"
+    return info["python_module"] == f"custom_nodes.{PACK_NAME}"
 
 
 def test_every_example_is_run():
@@ -56,7 +56,7 @@ def test_opens(comfy, name):
         info = known[node["type"]]
         values = dict(zip(expected := widgets(node, info), node.get("widgets_values", []), strict=ours(info)))
         assert len(values) == len(node.get("widgets_values", []))
-        assert {n for n in values if values[n] in dev.SEED_CONTROLS} == {n for n in expected if n.startswith("control")}
+        assert {n for n in values if values[n] in SEED_CONTROLS} == {n for n in expected if n.startswith("control")}
         inputs = {**info["input"]["required"], **info["input"].get("optional", {})}
         for entry in node["inputs"]:
             kind = inputs[entry["name"]][0]

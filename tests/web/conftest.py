@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from editor import RENDERERS, furnish, open_client
 
-import dev
+from tools.server import Server
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,7 @@ def server(chromium, host, tmp_path_factory):
     """A real ComfyUI with the pack."""
     workdir = tmp_path_factory.mktemp("comfyui")
     furnish(workdir)
-    with dev.Server(host, workdir) as server:
+    with Server(host, workdir) as server:
         yield server
 
 

@@ -1,11 +1,11 @@
 """The blueprints of subgraphs/: a person finds them by name, wires them into an ordinary workflow and runs it."""
 
 import pytest
-from editor import run, set_values
+from editor import WIDGETS, default_value, run, set_values
 
-import dev
+from tools.folders import ROOT
 
-NAMES = sorted(path.stem for path in (dev.ROOT / "subgraphs").glob("*.json"))
+NAMES = sorted(path.stem for path in (ROOT / "subgraphs").glob("*.json"))
 PROMPT = "async () => (await app.graphToPrompt()).output"
 # The ordinary workflow around it: the demo model's picture, or a picture of one's own; and a preview.
 WIRE = """() => {
@@ -37,9 +37,9 @@ def defaults(info: dict) -> dict:
     """What a node's widgets say in a new node."""
     specs = {**info["input"]["required"], **info["input"].get("optional", {})}
     return {
-        name: dev.default_value(kind, dict(*options))
+        name: default_value(kind, dict(*options))
         for name, (kind, *options) in specs.items()
-        if isinstance(kind, list) or kind in dev.WIDGETS
+        if isinstance(kind, list) or kind in WIDGETS
     }
 
 

@@ -3,7 +3,7 @@
 import pytest
 from editor import NAMES, alone, fit_view, open_help, saved, set_values, show
 
-import dev
+from tools.workflows import to_prompt
 
 UNKNOWN_NODES = """() => app.graph._nodes.filter(
     n => n.has_errors || !LiteGraph.registered_node_types[n.type]).map(n => n.type)"""
@@ -83,8 +83,8 @@ def test_survives_a_save(client, opened):
     assert {n["id"]: n["type"] for n in again["nodes"]} == {n["id"]: n["type"] for n in opened["nodes"]}
 
 
-def test_sends_the_prompt_that_dev_sends(client, server, opened):
-    sent, expected = client.evaluate("app.graphToPrompt()")["output"], dev.to_prompt(opened, server.object_info)
+def test_sends_the_prompt_that_the_tools_send(client, server, opened):
+    sent, expected = client.evaluate("app.graphToPrompt()")["output"], to_prompt(opened, server.object_info)
     for node in (*sent.values(), *expected.values()):
         del node["_meta"]  # the title, which newer clients spell their own way
     assert sent == expected

@@ -7,7 +7,7 @@ import pytest
 from editor import READY, show
 from PIL import Image
 
-import dev
+from tools.folders import ROOT
 
 COMPARE = "app.graph._nodes.find(n => n.type === 'FreeScaleCompare')"
 STATE = f"""() => {{
@@ -274,7 +274,7 @@ def test_pictures_come_back_with_the_tab_and_the_hint_with_the_page(compared):
 
 def test_in_another_language(client, pictures):
     before = client.evaluate("() => app.extensionManager.setting.get('Comfy.Locale')")
-    words = json.loads((dev.ROOT / "locales" / "ja" / "main.json").read_text("utf-8"))["freescaleCompare"]
+    words = json.loads((ROOT / "locales" / "ja" / "main.json").read_text("utf-8"))["freescaleCompare"]
     use = "async value => { await app.extensionManager.setting.set('Comfy.Locale', value) }"
     try:
         client.evaluate(use, "ja")

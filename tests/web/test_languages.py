@@ -9,7 +9,7 @@ import json
 import pytest
 from editor import RENDERERS, alone, open_client, show
 
-import dev
+from tools.folders import ROOT
 
 KIND, SETTING = "SelfCascadeUpscale", "denoise"
 LANGUAGE = "app.extensionManager.setting.get('Comfy.Locale')"
@@ -35,7 +35,7 @@ def foreign(request, server, browser):
             if page.evaluate(LANGUAGE) == language:
                 break
             page.close()
-        page.texts = json.loads((dev.ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))[KIND]
+        page.texts = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))[KIND]
         show(page, alone(KIND, pos=[300, 200]))
         page.evaluate("() => { app.canvas.ds.reset(); app.canvas.setDirty(true, true) }")
         yield page

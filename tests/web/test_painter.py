@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import dev
+from tools.folders import ROOT
 
 FRAME = ".freescale-painter iframe"
 REGIONS = """() => app.graph._nodes.find(n => n.type === 'RegionDetailMask')"""
@@ -563,7 +563,7 @@ def test_light_theme_and_another_language(region, server, artifacts):
         region.evaluate("async () => { await app.extensionManager.setting.set('Comfy.Locale', 'ja') }")
         region.wait_for_timeout(500)
         painter = Painter(region)
-        words = json.loads((dev.ROOT / "locales" / "ja" / "main.json").read_text("utf-8"))["freescalePainter"]
+        words = json.loads((ROOT / "locales" / "ja" / "main.json").read_text("utf-8"))["freescalePainter"]
         assert (
             painter.page.get_by_text(words["brush"], exact=True).count()
             and painter.frame.evaluate("document.documentElement.lang") == "ja"

@@ -1,0 +1,83 @@
+"""Tables and contact sheets of what tools/quality measured."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from figures import bootstrap, wilson
+from PIL import Image, ImageDraw, ImageFont
+
+SHOWN, THUMBNAIL, MARGIN, FONT = 6, 160, 4, 15  # seeds and px of a contact sheet
+COLUMNS = ("one character", "repeated parts", "detail, dB", "texture", "fidelity, dB", "seconds")
+
+
+def summary(rows: list[dict], truths: list[dict]) -> dict:
+    """A method's figures with 95 % intervals [low, high]: shares by Wilson's score, medians by bootstrap."""
+    true = np.mean([10 * np.log10(row["detail_energy"]) for row in truths])
+    shares = {
+        "one_character": sum((row["pupils"], row["mouths"]) == (2, 1) for row in rows),
+        "repeated_parts": sum(row["pupils"] > 2 or row["mouths"] > 1 for row in rows),
+    }
+    values = {
+        "detail_db": [10 * np.log10(row["detail_energy"]) - true for row in rows],
+        **{name: [row[name] for row in rows if row[name] is not None] for name in ("texture", "fidelity_db", "seconds")},
+    }
+    return {
+        "pictures": len(rows),
+        **{name: {"value": number / len(rows), "interval": wilson(number, len(rows))} for name, number in shares.items()},
+        **{
+            name: {"value": float(np.median(numbers)), "interval": bootstrap(numbers)}
+            for name, numbers in values.items()
+            if numbers
+        },
+        "drawn_at": dict(Counter(row["commit"] for row in rows if row["commit"])),
+    }
+
+
+def title(side: int, native: int, steps: int, cfg: float) -> str:
+    return f"{side}², {side // native}× the demo model's native size; {steps} steps, cfg {cfg:g}"
+
+
+def table(rows: dict[str, dict]) -> str:
+    """Markdown: value and interval of each method."""
+
+    def cell(figure: dict | None, pattern: str, scale: float = 1) -> str:
+        if figure is None:
+            return ""
+        value, low, high = (scale * x for x in (figure["value"], *figure["interval"]))
+        if low == high:  # of one picture
+            return f"{value:{pattern}}"
+        return f"{value:{pattern}} ({low:{pattern}} … {high:{pattern}})"
+
+    lines = [f"| | pictures | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
+    for name, row in rows.items():
+        cells = [cell(row[share], ".0f", 100).replace(" (", " % (") for share in ("one_character", "repeated_parts")]
+        patterns = (("+.1f", "detail_db"), (".2f", "texture"), (".1f", "fidelity_db"), (".1f", "seconds"))
+        cells += [cell(row.get(figure), pattern) for pattern, figure in patterns]
+        lines.append(f"| {name} | {row['pictures']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def contact_sheet(methods: dict[str, list[Path]]) -> Image.Image:
+    """A row of the first seeds' pictures for each method, with its name above."""
+    height = THUMBNAIL + FONT + 2 * MARGIN
+    sheet = Image.new("RGB", (SHOWN * (THUMBNAIL + MARGIN) + MARGIN, len(methods) * height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
+    for row, (name, paths) in enumerate(methods.items()):
+        pen.text((MARGIN, row * height + 2), name, "black", font)
+        for column, path in enumerate(paths[:SHOWN]):
+            picture = Image.open(path).resize((THUMBNAIL,) * 2, Image.Resampling.LANCZOS)
+            sheet.paste(picture, (MARGIN + column * (THUMBNAIL + MARGIN), row * height + FONT + MARGIN))
+    return sheet
+
+
+def write_page(page: Path, figures: dict, pictures: dict, settings: tuple) -> None:
+    """Replace what stands between the page's markers; a sheet of each size lies in the folder `images` beside it."""
+    text, sections = page.read_text("utf-8"), []
+    for side, rows in figures.items():
+        picture = page.parent / "images" / f"{page.stem}_{side}.jpg"
+        contact_sheet(pictures[side]).save(picture, quality=85)
+        sections += [f"## {title(side, *settings)}", table(rows), f"![Seeds 0 to 5 of every method](images/{picture.name})"]
+    first, last = "<!-- figures -->", "<!-- /figures -->"
+    before, _, after = text.partition(first)
+    page.write_text(f"{before}{first}\n\n" + "\n\n".join(sections) + f"\n\n{last}{after.partition(last)[2]}", "utf-8")
