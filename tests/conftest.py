@@ -38,6 +38,7 @@ for _folder, _names in {
     "bench": ("measure", "layer", "unet"),
     "quality": ("figures", "report"),
     "install": ("beginner",),
+    "web/painter": ("painter",),
 }.items():
     for _name in _names:
         _load(_name, ROOT / "tests" / _folder / f"{_name}.py")
