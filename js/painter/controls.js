@@ -48,17 +48,21 @@ export class Controls {
 
   set(name, value) {
     const input = this.#input(name);
-    const { place, show } = SLIDERS[name];
-    input.value = place(value); // which the slider keeps within its ends and to its steps
+    input.value = SLIDERS[name].place(value); // which the slider keeps within its ends and to its steps
     const between = name === "detail"; // an α may lie between the slider's steps
-    const kept = between ? Math.min(HIGHEST_DETAIL, Math.max(0, value)) : input.valueAsNumber;
-    this.settings[name] = kept;
-    this.document.getElementById(`${name}-value`).textContent = show(kept);
-    input.setAttribute("aria-valuetext", show(kept));
-    if (name === "opacity") this.document.getElementById("overlay").style.opacity = kept;
+    this.settings[name] = between ? Math.min(HIGHEST_DETAIL, Math.max(0, value)) : input.valueAsNumber;
+    this.#show(name, input);
+  }
+
+  #show(name, input) {
+    const value = this.settings[name];
+    const words = SLIDERS[name].show(value);
+    this.document.getElementById(`${name}-value`).textContent = words;
+    input.setAttribute("aria-valuetext", words);
+    if (name === "detail")
+      for (const button of this.presets) button.setAttribute("aria-pressed", Number(button.dataset.detail) === value);
     if (name === "size") this.brushChanged();
-    for (const button of this.presets)
-      button.setAttribute("aria-pressed", Number(button.dataset.detail) === this.settings.detail);
+    if (name === "opacity") this.document.getElementById("overlay").style.opacity = value;
   }
 
   #preset(detail) {

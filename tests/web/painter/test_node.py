@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from editor import READY, run, set_values, show
-from painter import FRAME, PICTURE, REGIONS, VALUE, Painter
+from painter import EXTENSION, FRAME, PICTURE, REGIONS, VALUE, Painter
 from PIL import Image
 
 import dev
@@ -80,6 +80,28 @@ def test_paint_run_reload_and_share(region, browser, server, artifacts):
     client.wait_for_function(READY, timeout=60_000)
     client.wait_for_function(f"() => ({REGIONS})()", timeout=20_000)
     assert client.evaluate(VALUE) == text
+
+
+def test_what_the_client_loads_of_the_painter_does_nothing_yet(client):
+    """It loads every module of the folder; only the painter's own page runs them."""
+    names = sorted(path.name for path in (dev.ROOT / "js" / "painter").glob("*.js"))
+    happened = client.evaluate(
+        """async ([base, names]) => {
+            const happened = [], places = [[EventTarget.prototype, 'addEventListener'], [Element.prototype, 'append']]
+            const before = places.map(([owner, name]) => owner[name])
+            places.forEach(([owner, name], i) => {
+                owner[name] = function (...values) {
+                    if (new Error().stack.includes('?fresh')) happened.push(name)
+                    return before[i].apply(this, values)
+                }
+            })
+            for (const name of names) await import(`${base}/painter/${name}?fresh`)
+            places.forEach(([owner, name], i) => { owner[name] = before[i] })
+            return happened
+        }""",
+        [client.evaluate(EXTENSION), names],
+    )
+    assert len(names) > 10 and happened == []
 
 
 def test_copies_undo_and_subgraphs_keep_their_own_painting(region):
