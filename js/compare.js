@@ -3,6 +3,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { addElement, addStyles, follow, lastOutput, load } from "./node.js";
 import { loadTexts } from "./painter/texts.js";
+import { turn } from "./painter/wheel.js";
 
 const NODE = "FreeScaleCompare";
 const SIZE = [560, 380]; // px of a new node
@@ -11,6 +12,13 @@ const RESTORED = 500; // ms after which the client has put back what it remember
 const MOST_ZOOM = 64;
 const LARGE_PIXEL = 4; // px; a picture whose own pixels are shown larger than that shows them as they are
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const MARKUP = `<div class="stage" tabindex="0" role="application">
+    <div class="pane"><div class="frame"></div></div><div class="pane"><div class="frame"></div></div>
+    <div class="divider" tabindex="0" role="slider" aria-valuemin="0" aria-valuemax="100"></div><p class="hint"></p>
+  </div>
+  <div class="bar"><button type="button" class="mode"></button>
+    <span class="batch"><button type="button" class="previous">‹</button><output></output><button type="button" class="next">›</button></span>
+  </div>`;
 
 addStyles("./compare.css");
 
@@ -24,17 +32,18 @@ class Compare {
   constructor(node) {
     this.node = node;
     this.element = Object.assign(document.createElement("div"), { className: "freescale-compare" });
-    this.element.innerHTML = `<div class="stage" tabindex="0" role="application">
-        <div class="pane"><div class="frame"></div></div><div class="pane"><div class="frame"></div></div>
-        <div class="divider" tabindex="0" role="slider" aria-valuemin="0" aria-valuemax="100"></div><p class="hint"></p>
-      </div>
-      <div class="bar"><button type="button" class="mode"></button>
-        <span class="batch"><button type="button" class="previous">‹</button><output></output><button type="button" class="next">›</button></span>
-      </div>`;
+    this.element.innerHTML = MARKUP;
     this.element.freescaleCompare = this; // the wheel finds it there
     const find = (selector) => this.element.querySelector(selector);
     this.panes = [...this.element.querySelectorAll(".pane")];
     [this.stage, this.handle, this.mode, this.batch] = [".stage", ".divider", ".mode", ".batch"].map(find);
+    this.listen(find);
+    this.label();
+    this.arrange();
+    this.split(this.divider);
+  }
+
+  listen(find) {
     this.stage.addEventListener("pointerdown", (event) => this.grab(event));
     this.stage.addEventListener("pointermove", (event) => this.drag(event));
     for (const ending of ["pointerup", "pointercancel"]) this.stage.addEventListener(ending, () => (this.held = null));
@@ -48,9 +57,6 @@ class Compare {
     find(".next").addEventListener("click", () => this.choose(this.index + 1));
     this.element.addEventListener("pointerenter", () => this.remember());
     new ResizeObserver(() => this.arrange()).observe(this.stage);
-    this.label();
-    this.arrange();
-    this.split(this.divider);
   }
 
   async label() {
@@ -149,9 +155,8 @@ class Compare {
 
   wheel(event) {
     const pane = (event.target.closest(".pane") ?? this.panes[0]).getBoundingClientRect();
-    const turned = (event.deltaY || event.deltaX) * (event.deltaMode ? 33 : 1); // lines or px
     const middle = [pane.left + pane.width / 2, pane.top + pane.height / 2];
-    this.zoom(1.15 ** (-turned / 100), this.parts(event.clientX - middle[0], event.clientY - middle[1]));
+    this.zoom(1.15 ** turn(event), this.parts(event.clientX - middle[0], event.clientY - middle[1]));
   }
 
   grab(event) {

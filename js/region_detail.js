@@ -3,6 +3,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { addElement, addStyles, follow, lastOutput, load } from "./node.js";
 import { legend } from "./painter/colours.js";
+import { openDialog } from "./painter/dialog.js";
 import { readPainting, writePainting } from "./painter/painting.js";
 import { DetailRaster, gridOf } from "./painter/raster.js";
 import { loadTexts } from "./painter/texts.js";
@@ -13,7 +14,6 @@ const PREVIEW_SIDE = 512; // px of the map on the node
 const NO_PICTURE_SIDE = 1024;
 const settings = { tool: "brush", detail: 3, size: 0.06, hardness: 0.5, opacity: 0.7 }; // of the painter, for every node
 
-const here = (file) => new URL(file, import.meta.url).href;
 addStyles("./region_detail.css");
 
 /** What the widget shows and edits, for one node. */
@@ -145,8 +145,6 @@ class Regions {
   async open() {
     await this.findPicture();
     const { texts, language } = await loadTexts(app, api, "freescalePainter");
-    const dialog = Object.assign(document.createElement("dialog"), { className: "freescale-painter" });
-    const frame = Object.assign(document.createElement("iframe"), { src: here("./painter/index.html"), title: texts.painter });
     const size = this.size;
     const before = this.text;
     const session = {
@@ -157,27 +155,21 @@ class Regions {
       restore: () => {
         this.widget.value = before;
       },
-      close: () => dialog.close(),
     };
     const leaving = (event) => this.text !== before && event.preventDefault(); // the client asks only about what it knows of
     window.addEventListener("beforeunload", leaving);
-    frame.addEventListener("load", () => {
-      theme(frame.contentDocument.documentElement);
-      frame.contentWindow.openPainter(session);
-    });
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      this.dialog = null;
+    this.dialog = openDialog(texts.painter, session, () => {
       window.removeEventListener("beforeunload", leaving);
-      this.refresh();
-      this.node.graph?.setDirtyCanvas?.(true, true);
-      const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker; // one step of the graph's own undo
-      tracker?.captureCanvasState ? tracker.captureCanvasState() : tracker?.checkState?.();
+      this.closed();
     });
-    this.dialog = dialog;
-    dialog.append(frame);
-    document.body.append(dialog);
-    dialog.showModal();
+  }
+
+  closed() {
+    this.dialog = null;
+    this.refresh();
+    this.node.graph?.setDirtyCanvas?.(true, true);
+    const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker; // one step of the graph's own undo
+    tracker?.captureCanvasState ? tracker.captureCanvasState() : tracker?.checkState?.();
   }
 }
 
@@ -188,17 +180,6 @@ function source(node, input) {
   let origin = slot < 0 ? null : node.getInputNode(slot);
   while (origin?.type === "Reroute") origin = origin.getInputNode(0);
   return origin;
-}
-
-/** Hand the client's colours to the painter's page. */
-function theme(root) {
-  const style = getComputedStyle(document.documentElement);
-  const from = { "--bg": "--comfy-menu-bg", "--fg": "--input-text", "--border": "--border-color", "--field": "--comfy-input-bg" };
-  for (const [ours, theirs] of Object.entries(from)) {
-    const colour = style.getPropertyValue(theirs).trim() || getComputedStyle(document.body).getPropertyValue(theirs).trim();
-    if (colour) root.style.setProperty(ours, colour);
-  }
-  root.style.colorScheme = document.body.classList.contains("dark-theme") ? "dark" : "light";
 }
 
 app.registerExtension({

@@ -22,6 +22,7 @@ for _path in (
     "tests/host/patching",
     "tests/host/rivals/rival_models",
     "tests/host/stage/staging",
+    "tests/web/painter/painter",
 ):
     inside.load(Path(_path).name, ROOT / f"{_path}.py")
 

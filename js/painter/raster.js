@@ -52,6 +52,11 @@ export class DetailRaster {
     this.#copy(box);
   }
 
+  /** The α that is shown at a point of the picture, 0 … 1 and below 1. */
+  shownAt([x, y]) {
+    return this.shown[Math.floor(y * this.height) * this.width + Math.floor(x * this.width)];
+  }
+
   /** Put the map, or a box of it, on a canvas of its size, in colours. */
   colour(context, { left, top, width, height } = { left: 0, top: 0, width: this.width, height: this.height }) {
     if (!width || !height) return;
