@@ -1,7 +1,7 @@
 """FreeScale (arXiv 2412.09626) as pure tensor functions: torch, einops and numpy only, no host.
 
-`geometry` how far a picture exceeds the model's native size · `attention` Scale Fusion · `dilation` restrained dilated
-convolution · `schedule` where a cascade stage restarts and how it is held to its reference · `detail` the detail map ·
-`grammar` the texts that people type (blocks, layers, stages) ·
-`scalecrafter`, `demofusion`, `fouriscale`, `hidiffusion` the rivals.
+`geometry` how many times a picture exceeds the native one · `windows` where they lie · `attention` and `blur` Scale Fusion ·
+`chunks` work in pieces that fit · `dilation` restrained dilated convolution · `noise` how a latent is noised · `schedule` where a
+cascade stage restarts and how it is held to its reference · `detail` the detail map · `grammar` the texts that people type ·
+`rivals` other methods.
 """

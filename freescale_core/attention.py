@@ -5,44 +5,38 @@ all tokens of the grid it is given; nothing here knows of heads. Windows and sub
 the samples outermost, so that a host which splits a batch into its samples still can.
 """
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache
-from math import ceil, exp
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from .geometry import WindowPlan
+from .blur import blur_tokens
+from .chunks import in_chunks
+from .windows import WindowPlan
 
 Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
-
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # in the words of MPS, CPU and newer devices
-
-# One part of a picture is in work at a time, as a stack of windows or a band of the blur, beside q, k, v and the results.
-# Parts of fewer tokens would save no memory that counts, and a GPU takes longer to launch their kernels than to run them.
-PARTS, SMALLEST_PART = 4, 4096
 
 
 def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np.ndarray, attend: Attend) -> Tensor:
     """Attention inside each window, averaged where windows overlap (Eq. 5).
 
-    `views` [n, 4] are (top, bottom, left, right) in the grid padded by `plan.jitter`, as `geometry.jittered_views` gives
+    `views` [n, 4] are (top, bottom, left, right) in the grid padded by `plan.jitter`, as `windows.jittered_views` gives
     them. Padding with zeros after the projection equals padding the input: the projections have no bias. A few windows
     at a time are stacked on the batch axis, fewer where memory is short.
     """
     q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=plan.grid[0]) for x in (q, k, v))
     total, count = torch.zeros_like(v), v.new_zeros(1, *plan.grid, 1)
 
-    def inside(part: list) -> Tensor:
-        queries, keys, values = (_stack(x, part, plan.size) for x in (q, k, v))
+    def inside(chunk: list) -> Tensor:
+        queries, keys, values = (_stack(x, chunk, plan.size) for x in (q, k, v))
         return attend(queries, keys, values, plan.size)
 
     windows = [_on_grid(view, plan) for view in views.tolist()]
-    for part, out in as_many_as_fit(windows, inside, plan.size, plan.grid):
-        out = rearrange(out, "(b n) (h w) c -> n b h w c", n=len(part), h=plan.size[0])
-        for (place, within), x in zip(part, out):
+    for chunk, out in in_chunks(windows, inside, plan.size, plan.grid):
+        out = rearrange(out, "(b n) (h w) c -> n b h w c", n=len(chunk), h=plan.size[0])
+        for (place, within), x in zip(chunk, out):
             total[place].add_(x[within])
             count[place].add_(1)
     return rearrange(total.div_(count), "b h w c -> b (h w) c")
@@ -88,48 +82,15 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
             groups.setdefault((h, w), []).append(lattice)
     for size, lattices in groups.items():
 
-        def inside(part: list, size: tuple[int, int] = size) -> Tensor:
-            stacked = (torch.stack([x[lattice] for lattice in part], 1) for x in (q, k, v))
+        def inside(chunk: list, size: tuple[int, int] = size) -> Tensor:
+            stacked = (torch.stack([x[lattice] for lattice in chunk], 1) for x in (q, k, v))
             queries, keys, values = (rearrange(x, "b n h w c -> (b n) (h w) c") for x in stacked)
             return attend(queries, keys, values, size)
 
-        for part, result in as_many_as_fit(lattices, inside, size, grid):
-            for lattice, x in zip(part, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(part), h=size[0])):
+        for chunk, result in in_chunks(lattices, inside, size, grid):
+            for lattice, x in zip(chunk, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(chunk), h=size[0])):
                 out[lattice] = x
     return rearrange(out, "b h w c -> b (h w) c")
-
-
-def as_many_as_fit(
-    items: list, compute: Callable[[list], Tensor], size: tuple[int, int], grid: tuple[int, int], parts: int | None = None
-) -> Iterator:
-    """(part, compute(part)) for all items of a `size`, a `parts`-th of the `grid` at once, by default what `part_tokens` says.
-
-    Where memory runs out it goes on with half as many, down to one by one.
-    """
-    tokens = grid[0] * grid[1] / parts if parts else part_tokens(grid)
-    start, at_once = 0, max(1, int(tokens / (size[0] * size[1])))
-    while start < len(items):
-        part, out = items[start : start + at_once], None
-        try:
-            out = compute(part)
-        except RuntimeError as error:
-            if len(part) == 1 or not is_out_of_memory(error):
-                raise
-        if out is None:  # out here, where the exception no longer keeps what it was computing alive
-            at_once = len(part) // 2
-            continue
-        yield part, out
-        start += len(part)
-
-
-def part_tokens(grid: tuple[int, int]) -> float:
-    """How many tokens of a grid are in work at a time: of its size alone, never of the memory that is free, nor are the bits."""
-    return max(SMALLEST_PART, grid[0] * grid[1] / PARTS)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had no memory left; only CUDA has a type of error for it."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def scale_fusion(
@@ -151,39 +112,3 @@ def scale_fusion(
     local = local_attention(q, k, v, plan, views, attend)
     overall = global_attention(q, k, v, plan.grid, attend, strides)
     return overall, blur_tokens(local.sub_(overall), plan.grid, factor).add_(overall)
-
-
-def fold_feature_blur(plain: Tensor, fused: Tensor, factor: int) -> Tensor:
-    """Scale Fusion with the feature axis blurred too (C), from `to_out(global)` and `to_out(fused)` [B, n, C].
-
-    The blur T over features acts on to_out's output; to_out is affine, so y0 + T(y1 − y0) is exact and its bias cancels.
-    """
-    return plain + (fused - plain) @ _kept_band(plain.shape[-1], factor, plain.device, plain.dtype)
-
-
-def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
-    """Gaussian blur of tokens [B, h·w, C] over the grid, σ = 1, size 2·factor − 1, zeros beyond the edges (Eq. 7).
-
-    It overwrites `x`: bands of columns, then of rows, do not need each other and take little memory.
-    """
-    vertical, horizontal = (_kept_band(length, factor, x.device, x.dtype) for length in grid)
-    picture, bands = rearrange(x, "b (h w) c -> b h w c", h=grid[0]), ceil(grid[0] * grid[1] / part_tokens(grid))
-    for columns in picture.chunk(bands, dim=2):
-        columns.copy_(torch.einsum("i h, b h w c -> b i w c", vertical, columns))
-    for rows in picture.chunk(bands, dim=1):
-        rows.copy_(horizontal @ rows)
-    return x
-
-
-def gaussian_band(length: int, factor: int, like: Tensor, deviation: float = 1.0) -> Tensor:
-    """One axis of the blur as a band matrix [length, length]: much faster than a convolution of one channel."""
-    places, spread = torch.arange(length, device=like.device, dtype=torch.float32), 2 * deviation**2
-    offsets = places[:, None] - places
-    kernel = torch.exp(-(offsets**2) / spread).masked_fill(offsets.abs() >= factor, 0)
-    return (kernel / sum(exp(-(offset**2) / spread) for offset in range(1 - factor, factor))).to(like.dtype)
-
-
-@lru_cache(8)  # every layer of a call needs the same few: two grids and two widths in SDXL, of 3 MB at most
-def _kept_band(length: int, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False):  # usable with gradients, too, whoever asks first
-        return gaussian_band(length, factor, torch.empty(0, device=device, dtype=dtype))

@@ -1,12 +1,13 @@
 """Restrained dilated convolution (P §3.2) and the tables of which convolutions it reaches."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import ceil
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from .grammar import Selection
+from .grammar.blocks import Selection
 
 PRESETS = ("FreeScale", "FreeScale + up blocks", "ScaleCrafter", "custom")
 
@@ -33,50 +34,47 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, 
     return F.conv2d(F.pad(x, (d, d, d, d), mode=around), weight, bias, stride, dilation=d)
 
 
-def dilated_layers(convolutions: Iterable[str], preset: str, selection: Selection) -> list[str]:
-    """Names of the convolutions that a preset dilates, out of `convolutions`: the 3×3 ones of a U-Net.
-
-    Names are ComfyUI's, relative to diffusion_model (`input_blocks.6.0.op`, `middle_block.0.in_layers.2` …). The
-    deepest level is found by walking, so other families (SD1.5, SSD-1B, KOALA) need no table.
-    """
-    layers = [Layer(name) for name in convolutions]
-    if preset == "custom":
-        return [layer.name for layer in layers if selection.contains(layer.section, layer.index)]
-    deepest = max((layer.index for layer in layers if layer.kind == "downsampler"), default=0)
-    first_up = min((layer.index for layer in layers if layer.kind == "upsampler"), default=-1)
-    down = [layer for layer in layers if layer.section == "input" and layer.index >= deepest]
-    middle = [layer for layer in layers if layer.section == "middle"]
-    up = [layer for layer in layers if layer.section == "output" and layer.index <= first_up]
-    up_blocks = [layer for layer in up if layer.kind == "residual"]
-    chosen = {"FreeScale": down + middle, "FreeScale + up blocks": down + middle + up_blocks, "ScaleCrafter": middle + up}[preset]
-    return [layer.name for layer in chosen]
-
-
-Level = tuple[str, int]  # ("down", 0) is the finest, ("up", 0) the deepest, as diffusers numbers its blocks; ("middle", 0)
-
-
-def levels(convolutions: Iterable[str]) -> dict[Level, list[str]]:
-    """The convolutions of each level; its down- or upsampler, which ends it, is one of them."""
-    layers = [Layer(name) for name in convolutions]
-    found: dict[Level, list[str]] = {}
-    for layer in layers:
-        before = sum(other.index < layer.index for other in layers if other.section == layer.section and other.resamples)
-        section = {"input": "down", "output": "up"}.get(layer.section, layer.section)
-        found.setdefault((section, before), []).append(layer.name)
-    return found
-
-
+@dataclass(frozen=True)
 class Layer:
-    """A convolution's place in the U-Net, read from its name."""
+    """A 3×3 convolution's place in a U-Net, as its host says it."""
 
-    def __init__(self, name: str):
-        self.name = name
-        first, index, *rest = name.split(".")
-        self.section = first.removesuffix("_blocks").removesuffix("_block")
-        self.index = 0 if self.section == "middle" else int(index)
-        self.kind = {"op": "downsampler", "conv": "upsampler"}.get(rest[-1], "residual")
+    name: str  # the host's, which nothing here reads
+    section: str  # input, middle or output
+    block: int  # within the section
+    kind: str  # residual, downsampler or upsampler
 
     @property
     def resamples(self) -> bool:
         """Whether it changes the picture's size."""
         return self.kind != "residual"
+
+
+def dilated_layers(convolutions: Iterable[Layer], preset: str, selection: Selection) -> list[Layer]:
+    """The convolutions that a preset dilates, out of those of a U-Net.
+
+    The deepest level is found by walking, so other families (SD 1.5, SSD-1B, KOALA) need no table.
+    """
+    layers = list(convolutions)
+    if preset == "custom":
+        return [layer for layer in layers if selection.contains(layer.section, layer.block)]
+    deepest = max((layer.block for layer in layers if layer.kind == "downsampler"), default=0)
+    first_up = min((layer.block for layer in layers if layer.kind == "upsampler"), default=-1)
+    down = [layer for layer in layers if layer.section == "input" and layer.block >= deepest]
+    middle = [layer for layer in layers if layer.section == "middle"]
+    up = [layer for layer in layers if layer.section == "output" and layer.block <= first_up]
+    up_blocks = [layer for layer in up if layer.kind == "residual"]
+    return {"FreeScale": down + middle, "FreeScale + up blocks": down + middle + up_blocks, "ScaleCrafter": middle + up}[preset]
+
+
+Level = tuple[str, int]  # ("down", 0) is the finest, ("up", 0) the deepest, as diffusers numbers its blocks; ("middle", 0)
+
+
+def levels(convolutions: Iterable[Layer]) -> dict[Level, list[Layer]]:
+    """The convolutions of each level; its down- or upsampler, which ends it, is one of them."""
+    layers = list(convolutions)
+    found: dict[Level, list[Layer]] = {}
+    for layer in layers:
+        before = sum(other.block < layer.block for other in layers if other.section == layer.section and other.resamples)
+        section = {"input": "down", "output": "up"}.get(layer.section, layer.section)
+        found.setdefault((section, before), []).append(layer)
+    return found

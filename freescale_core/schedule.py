@@ -1,24 +1,14 @@
 """The cascade's schedule (P §3.1): where a stage restarts and how strongly each step is held to its reference."""
 
+from collections.abc import Callable
 from math import cos, floor, pi
 
-import numpy as np
 import torch
 from torch import Tensor
 
-TIMESTEPS = 1000
+from .noise import TIMESTEPS
+
 PAPER_STEPS = 50  # of the published schedules, t_i = 981 − 20 i
-
-
-def timestep(sigma: float, table: np.ndarray) -> float:
-    """Training timestep 0 … 999 of a noise level, interpolated in log σ over the model's ascending σ table.
-
-    A distilled model's shorter table holds every n-th timestep, the last one being 999.
-    """
-    if sigma <= 0:
-        return 0.0
-    entry = float(np.interp(np.log(sigma), np.log(table), np.arange(len(table))))
-    return (entry + 1) * TIMESTEPS / len(table) - 1
 
 
 def paper_step(t: float) -> int:
@@ -30,13 +20,13 @@ def paper_step(t: float) -> int:
     return floor(PAPER_STEPS * (1 - t / (TIMESTEPS - 1)))
 
 
-def stage_sigmas(sigmas: Tensor, table: np.ndarray, denoise: float) -> Tensor:
-    """The tail of a full schedule that a stage runs: from its first point with t(σ) ≤ 1000·denoise + ½.
+def stage_sigmas(sigmas: Tensor, timestep: Callable[[float], float], denoise: float) -> Tensor:
+    """The tail of a full schedule that a stage runs: from its first point with t(σ) ≤ 1000·denoise + ½, t by `timestep`.
 
     Never stretched: 50 ddim_uniform steps at denoise 0.7 leave the 35 that start at t = 681. Empty only if no point
     qualifies but the final 0.
     """
-    late_enough = [timestep(float(sigma), table) <= TIMESTEPS * denoise + 0.5 for sigma in sigmas]
+    late_enough = [timestep(float(sigma)) <= TIMESTEPS * denoise + 0.5 for sigma in sigmas]
     return sigmas[late_enough.index(True) :] if any(late_enough) else sigmas[-1:]
 
 
@@ -45,6 +35,6 @@ def blend_coefficient(t: float, detail: float | Tensor) -> float | Tensor:
     return (0.5 * (1 + cos(pi * (TIMESTEPS - t) / TIMESTEPS))) ** detail
 
 
-def blend(x: Tensor, reference: Tensor, noise: Tensor, sigma: float | Tensor, c: float | Tensor) -> Tensor:
-    """(1 − c) x + c (z + σ ε): the state [B, C, h, w], pulled to the forward-noised reference (VE form)."""
-    return torch.lerp(x, reference + sigma * noise, c if isinstance(c, Tensor) else float(c))
+def blend(x: Tensor, noised: Tensor, c: float | Tensor) -> Tensor:
+    """(1 − c) x + c n: the state [B, C, h, w], pulled to the forward-noised reference n."""
+    return torch.lerp(x, noised, c if isinstance(c, Tensor) else float(c))

@@ -1,20 +1,21 @@
-"""One node per file; `host` is what they use of ComfyUI."""
+"""One node per file, in folders by what people do with them; `host` is what they use of ComfyUI."""
 
-from .blend_sampler import FreeScaleBlendSampler
-from .caption import FreeScaleCaption
-from .cascade_stage import FreeScaleCascadeStage, FreeScaleStagePictures
-from .compare import FreeScaleCompare
-from .demo_model import FreeScaleDemoModel
-from .grid import FreeScaleGrid
-from .region_detail_mask import RegionDetailMask
-from .restrained_dilation import RestrainedDilation
-from .rival_demofusion import FreeScaleRivalDemoFusion
-from .rival_fouriscale import FreeScaleRivalFouriScale
-from .rival_hidiffusion import FreeScaleRivalHiDiffusion
-from .rival_scalecrafter import FreeScaleRivalScaleCrafter
-from .scale_fusion_attention_patch import ScaleFusionAttentionPatch
-from .self_cascade_upscale import SelfCascadeUpscale
-from .timer import FreeScaleTimer
+from .cascade.blend_sampler import FreeScaleBlendSampler
+from .cascade.cascade import SelfCascadeUpscale
+from .cascade.stage import FreeScaleCascadeStage
+from .cascade.stage_pictures import FreeScaleStagePictures
+from .compare.caption import FreeScaleCaption
+from .compare.compare import FreeScaleCompare
+from .compare.grid import FreeScaleGrid
+from .compare.timer import FreeScaleTimer
+from .demo.demo_model import FreeScaleDemoModel
+from .patches.restrained_dilation import RestrainedDilation
+from .patches.scale_fusion import ScaleFusionAttentionPatch
+from .region.region_detail import RegionDetailMask
+from .rivals.demofusion import FreeScaleRivalDemoFusion
+from .rivals.fouriscale import FreeScaleRivalFouriScale
+from .rivals.hidiffusion import FreeScaleRivalHiDiffusion
+from .rivals.scalecrafter import FreeScaleRivalScaleCrafter
 
 NODES = [
     ScaleFusionAttentionPatch,

@@ -13,9 +13,9 @@ import comfy.ops
 import comfy.supported_models as hosts
 import comfy.t2i_adapter.adapter
 import torch
-from freescale.nodes.host.model import attention_layers
-from freescale.nodes.restrained_dilation import RestrainedDilation
-from freescale.nodes.scale_fusion_attention_patch import ScaleFusionAttentionPatch
+from freescale.nodes.host.family import family_of
+from freescale.nodes.patches.restrained_dilation import RestrainedDilation
+from freescale.nodes.patches.scale_fusion import ScaleFusionAttentionPatch
 
 NATIVE = 128  # px: small enough that an enlarged picture is still quick
 POOLED = 16
@@ -193,7 +193,7 @@ def watched(model) -> tuple[comfy.model_patcher.ModelPatcher, dict]:
 
         return replacement
 
-    for layer in attention_layers(model):
+    for layer in family_of(model).attention_layers():
         patched.set_model_attn1_replace(observer(layer), *layer)
     return patched, seen
 

@@ -16,14 +16,18 @@ import comfy.samplers
 import pytest
 from freescale.nodes import NODES
 
-import dev
+from tools.folders import ROOT
 
 SNAPSHOT = Path(__file__).with_name("schemas.json")
 ANEW = "FREESCALE_SCHEMAS=write python dev.py test tests/test_schemas.py"
 HOSTS = {"the host's samplers": comfy.samplers.KSampler.SAMPLERS, "the host's schedulers": comfy.samplers.KSampler.SCHEDULERS}
 LIMITS = {"min": max, "max": min}  # which of two values lets fewer through
+# What the editor knows of the host's inputs.
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+UPLOADS = ("image_upload", "animated_image_upload", "video_upload")
+SEED_CONTROLS = ("fixed", "increment", "increment-wrap", "decrement", "randomize")
 # What else of an input decides which widget it gets, what the editor sends, and what the server takes.
-MARKS = ("step", "round", "forceInput", "socketless", "widgetType", "multiselect", "dynamicPrompts", "rawLink", *dev.UPLOADS)
+MARKS = ("step", "round", "forceInput", "socketless", "widgetType", "multiselect", "dynamicPrompts", "rawLink", *UPLOADS)
 FLAGS = {
     "is_output_node": "a saved prompt that ends in this node would be refused, or would run it where it did not before",
     "is_input_list": "a list that is wired in would be taken as a whole instead of item by item, or the other way round",
@@ -90,10 +94,10 @@ def widget_places(inputs: dict[str, dict]) -> list[str]:
     """Names of the values that a workflow saves for a node, in order."""
     names = []
     for name, entry in inputs.items():
-        if entry["type"] in dev.WIDGETS and not entry.get("forceInput"):
+        if entry["type"] in WIDGETS and not entry.get("forceInput"):
             names.append(name)
             names += [f"{name}'s control"] if entry.get("control_after_generate", name in ("seed", "noise_seed")) else []
-            names += [f"{name}'s upload button"] if any(entry.get(mark) for mark in dev.UPLOADS) else []
+            names += [f"{name}'s upload button"] if any(entry.get(mark) for mark in UPLOADS) else []
     return names
 
 
@@ -318,7 +322,7 @@ def test_a_change_is_told_in_words(name):
 
 
 # workflows/ are compared with a real server in tests/server/test_workflows.py; a blueprint's inner nodes are compared here.
-BLUEPRINTS = sorted((dev.ROOT / "subgraphs").glob("*.json"))
+BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
@@ -332,7 +336,7 @@ def test_the_blueprints_fit(path):
         values = dict(zip(widget_places(entry["inputs"]), node["widgets_values"], strict=True))
         for name, value in values.items():
             if name.endswith("'s control"):
-                assert value in dev.SEED_CONTROLS
+                assert value in SEED_CONTROLS
                 continue
             allowed = entry["inputs"][name]
             choices = allowed.get("options", [value])

@@ -11,12 +11,13 @@ import torch
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from freescale.nodes.host import pictures
-from freescale.nodes.host.cascade import Stage, run_stage
-from freescale.nodes.rival_demofusion import FreeScaleRivalDemoFusion
-from freescale.nodes.rival_fouriscale import FreeScaleRivalFouriScale
-from freescale.nodes.rival_hidiffusion import FreeScaleRivalHiDiffusion
-from freescale.nodes.rival_scalecrafter import FreeScaleRivalScaleCrafter
-from freescale.nodes.scale_fusion_attention_patch import PRESETS
+from freescale.nodes.host.stage.plan import Stage
+from freescale.nodes.host.stage.run import run_stage
+from freescale.nodes.patches.scale_fusion import PRESETS
+from freescale.nodes.rivals.demofusion import FreeScaleRivalDemoFusion
+from freescale.nodes.rivals.fouriscale import FreeScaleRivalFouriScale
+from freescale.nodes.rivals.hidiffusion import FreeScaleRivalHiDiffusion
+from freescale.nodes.rivals.scalecrafter import FreeScaleRivalScaleCrafter
 
 import nodes as host_nodes
 

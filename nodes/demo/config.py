@@ -10,11 +10,24 @@ FRAMINGS = ("portrait", "close-up", "backdrop")
 # SDXL's block numbers, narrower and with shallower transformers. The VAE is ComfyUI's TAESD: no normalisation, so a
 # large picture decodes exactly as its parts do.
 UNET: dict = dict(
-    image_size=32, in_channels=4, out_channels=4, model_channels=64, num_res_blocks=[2, 2, 2], channel_mult=[1, 1, 1],
-    transformer_depth=[0, 0, 1, 1, 3, 3], transformer_depth_output=[0, 0, 0, 1, 1, 1, 3, 3, 3], transformer_depth_middle=3,
-    num_heads=-1, num_head_channels=32, context_dim=32, adm_in_channels=16 + 6 * 256, num_classes="sequential",
-    use_spatial_transformer=True, use_linear_in_transformer=True, legacy=False,
-)  # fmt: skip
+    image_size=32,
+    in_channels=4,
+    out_channels=4,
+    model_channels=64,
+    num_res_blocks=[2, 2, 2],
+    channel_mult=[1, 1, 1],
+    transformer_depth=[0, 0, 1, 1, 3, 3],
+    transformer_depth_output=[0, 0, 0, 1, 1, 1, 3, 3, 3],
+    transformer_depth_middle=3,
+    num_heads=-1,
+    num_head_channels=32,
+    context_dim=32,
+    adm_in_channels=16 + 6 * 256,
+    num_classes="sequential",
+    use_spatial_transformer=True,
+    use_linear_in_transformer=True,
+    legacy=False,
+)
 
 
 def encode_conditions(hat: bool | None, hue: float | None, framing: str | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,1 +1,1 @@
-"""The only code that touches ComfyUI: what a model is, its hooks, samplers, pictures and progress."""
+"""The only code that touches ComfyUI's internals; of the rest of it, nodes use the public API to declare themselves."""

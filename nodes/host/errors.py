@@ -34,6 +34,12 @@ def validity(node: str, name: str, text: str | None, parse: Callable[[str], obje
     return True
 
 
+def require_order(node: str, name: str, value: float, end: float, problem: str) -> None:
+    """Refuse a part of the sampling that begins after its `end_percent`."""
+    if value > end:
+        raise bad_input(node, name, value, f"it is after end_percent = {end}, {problem}. Make it smaller")
+
+
 def within_limits(execute: Callable) -> Callable:
     """A node's `execute` that refuses values outside its own schema: ComfyUI checks typed values, but not linked ones."""
 

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from comfy_api.latest import ui
 from einops import rearrange
 
-from ...freescale_core.geometry import LATENT_CELL
 from .errors import bad_input
 
 TILE, OVERLAP = 64, 16  # latent cells
@@ -25,7 +24,8 @@ def decode(vae: Any, samples: torch.Tensor, tiling: str) -> torch.Tensor:
 def encode(vae: Any, image: torch.Tensor, tiling: str) -> torch.Tensor:
     """Picture [B, H, W, 3] → latent [B, 4, h, w]."""
     if _tiled(tiling, vae.memory_used_encode, vae, rearrange(image, "b h w c -> b c h w")):
-        return vae.encode_tiled(image, tile_x=TILE * LATENT_CELL, tile_y=TILE * LATENT_CELL, overlap=OVERLAP * LATENT_CELL)
+        cell = vae.spacial_compression_encode()  # px
+        return vae.encode_tiled(image, tile_x=TILE * cell, tile_y=TILE * cell, overlap=OVERLAP * cell)
     return vae.encode(image)
 
 
@@ -42,9 +42,9 @@ def resize_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return rearrange(F.interpolate(x, (height, width), mode="bicubic"), "b c h w -> b h w c")
 
 
-def resize_latent(samples: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Bicubic in latent space, to a picture size in px (the paper's ablation for images, its choice for video)."""
-    return F.interpolate(samples, (height // LATENT_CELL, width // LATENT_CELL), mode="bicubic")
+def resize_latent(samples: torch.Tensor, h: int, w: int) -> torch.Tensor:
+    """Bicubic in latent space, to h × w cells (the paper's ablation for images, its choice for video)."""
+    return F.interpolate(samples, (h, w), mode="bicubic")
 
 
 def preview(image: torch.Tensor | None) -> list[dict]:
@@ -61,14 +61,11 @@ def preview(image: torch.Tensor | None) -> list[dict]:
 def require_picture(node: str, name: str, image: torch.Tensor) -> None:
     """Refuse what is no batch of pictures of finite values."""
     if image.ndim != 4 or image.shape[-1] not in (3, 4) or not image.numel():
-        raise bad_input(
-            node, name, list(image.shape), "a picture has the shape [batch, height, width, 3]. Convert a mask with MaskToImage"
-        )
+        problem = "a picture has the shape [batch, height, width, 3]. Convert a mask with MaskToImage"
+        raise bad_input(node, name, list(image.shape), problem)
     if not torch.isfinite(image).all():
-        raise bad_input(
-            node, name, "NaN",
-            "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture",
-        )  # fmt: skip
+        problem = "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture"
+        raise bad_input(node, name, "NaN", problem)
 
 
 def previews(image: torch.Tensor) -> list[dict]:

@@ -6,11 +6,12 @@ from typing import Any
 
 from server import PromptServer
 
-STAGE = "FreeScaleCascadeStage"
-Say = Callable[[str], None]
+from .stage.expansion import STAGE
+
+Show = Callable[[str], None]
 
 
-def stage_text(hidden: Any, width: int, height: int) -> Say:
+def stage_display(hidden: Any, width: int, height: int) -> Show:
     """What shows a text after "stage k of n" on the cascade's node. `hidden` has the stage's unique_id and the running graph."""
     graph, own_id = hidden.dynprompt, hidden.unique_id
     parent = graph.get_parent_node_id(own_id)
@@ -24,25 +25,26 @@ def stage_text(hidden: Any, width: int, height: int) -> Say:
     return lambda text: PromptServer.instance.send_progress_text(f"{title}, {text}", shown_on)
 
 
-def with_time_left(callback: Callable, steps: int, say: Say) -> Callable:
-    """A sampler's callback that also says how long the rest takes, from the second step on: the first one warms up."""
-    began, first = time.monotonic(), None
+def with_time_left(callback: Callable, steps: int, show: Show) -> Callable:
+    """A sampler's callback that also shows how long the rest takes, from the second step on: the first one warms up."""
+    started, first_done = time.monotonic(), None
 
     def timed(step, *args):
-        nonlocal first
+        nonlocal first_done
         callback(step, *args)
-        now = time.monotonic()
+        time_now = time.monotonic()
         if step + 1 == steps:
-            say(f"{steps} steps took {in_words(now - began)}")
-        elif first is None:
-            first = now
+            show(f"{steps} steps took {duration_text(time_now - started)}")
+        elif first_done is None:
+            first_done = time_now
         elif 0 < step < steps:
-            say(f"step {step + 1} of {steps}, about {in_words((now - first) / step * (steps - 1 - step))} left")
+            remaining = (time_now - first_done) / step * (steps - 1 - step)
+            show(f"step {step + 1} of {steps}, about {duration_text(remaining)} left")
 
     return timed
 
 
-def in_words(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A duration as people say it: 40 s, 12 min, 1 h 20 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"

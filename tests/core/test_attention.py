@@ -6,9 +6,10 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from freescale.freescale_core import attention
-from freescale.freescale_core.attention import fold_feature_blur, local_attention, scale_fusion, strided_attention
-from freescale.freescale_core.geometry import fixed_views, jittered_views, window_plan
+from freescale.freescale_core import chunks
+from freescale.freescale_core.attention import local_attention, scale_fusion, strided_attention
+from freescale.freescale_core.blur import blur_tokens, fold_feature_blur
+from freescale.freescale_core.windows import fixed_views, jittered_views, window_plan
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -115,14 +116,14 @@ def test_parts_of_windows_and_of_the_blur_change_nothing_and_are_bounded(h, w, r
         return attend(q, k, v)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "PARTS", parts)
-        patch.setattr(attention, "SMALLEST_PART", smallest)
-        chunked, banded = local_attention(*x, plan, views, counted), attention.blur_tokens(x[0].clone(), (h, w), 3)
+        patch.setattr(chunks, "CHUNKS", parts)
+        patch.setattr(chunks, "SMALLEST_CHUNK", smallest)
+        chunked, banded = local_attention(*x, plan, views, counted), blur_tokens(x[0].clone(), (h, w), 3)
         window = plan.size[0] * plan.size[1]
         assert max(seen) <= max(h * w / parts, smallest, window) and sum(seen) == plan.count * window
-        patch.setattr(attention, "PARTS", 1e-9)
+        patch.setattr(chunks, "CHUNKS", 1e-9)
         seen.clear()
-        whole, blurred = local_attention(*x, plan, views, counted), attention.blur_tokens(x[0].clone(), (h, w), 3)
+        whole, blurred = local_attention(*x, plan, views, counted), blur_tokens(x[0].clone(), (h, w), 3)
         assert len(seen) == 1
     assert torch.allclose(chunked, whole, rtol=0, atol=1e-12)
     assert torch.allclose(banded, blurred, rtol=0, atol=1e-12)
@@ -170,5 +171,5 @@ def test_two_blurs_equal_one_by_linearity():
     plan = window_plan(18, 14, 2.0)
     x, views = tokens(18, 14), jittered_views(window_plan(18, 14, 2.0), 5)
     overall, fused = scale_fusion(*x, plan, views, 3, attend)
-    blur = partial(attention.blur_tokens, grid=(18, 14), factor=3)
+    blur = partial(blur_tokens, grid=(18, 14), factor=3)
     assert torch.allclose(fused, blur(local_attention(*x, plan, views, attend)) + overall - blur(overall), rtol=0, atol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from freescale.freescale_core.dilation import PRESETS, Layer, dilated_conv2d, dilated_layers, levels
-from freescale.freescale_core.grammar import parse_blocks
+from freescale.freescale_core.grammar.blocks import parse_blocks
 
 NOTHING = parse_blocks("middle")  # what the widget holds does not matter to a named preset
 
@@ -70,29 +70,35 @@ def test_a_fractional_factor_reaches_that_far():
 # ---------------------------------------------------------------- which layers
 
 
-def names(down, middle, up):
+def layers(down, middle, up):
     """The 3×3 convolutions of a U-Net: per block "r" ResBlock, "d" downsampler, "u" ResBlock and upsampler."""
     found = []
-    for section, kinds in (("input_blocks", down), ("middle_block", middle), ("output_blocks", up)):
+    for section, kinds in (("input", down), ("middle", middle), ("output", up)):
         for index, kind in kinds.items():
+            block = f"{section}_blocks.{index}" if section != "middle" else "middle_block"
+            number = index if section != "middle" else 0
             if kind == "d":
-                found.append(f"{section}.{index}.0.op")
+                found.append(Layer(f"{block}.0.op", section, number, "downsampler"))
                 continue
-            res = f"{section}.{index}" if section == "middle_block" else f"{section}.{index}.0"
-            found += [f"{res}.in_layers.2", f"{res}.out_layers.3"]
-            if kind.startswith("u"):
-                found.append(f"{section}.{index}.{kind[1:]}.conv")  # after a ResBlock, and a transformer if there is one
+            res = f"{block}.0" if section != "middle" else f"{block}.{index}"
+            found += [Layer(f"{res}.{part}", section, number, "residual") for part in ("in_layers.2", "out_layers.3")]
+            if kind.startswith("u"):  # after a ResBlock, and a transformer if there is one
+                found.append(Layer(f"{block}.{kind[1:]}.conv", section, number, "upsampler"))
     return found
+
+
+def names(layers):
+    return [layer.name for layer in layers]
 
 
 def blocks(kinds, first=0):
     return dict(enumerate(kinds, first))
 
 
-SDXL = names(blocks("rrdrrdrr", 1), {0: "r", 2: "r"}, blocks(["r", "r", "u2", "r", "r", "u2", "r", "r", "r"]))
-SD15 = names(blocks("rrdrrdrrdrr", 1), {0: "r", 2: "r"}, blocks(["r", "r", "u1", "r", "r", "u2", "r", "r", "u2", "r", "r", "r"]))
-SSD_1B = names(blocks("rrdrrdrr", 1), {0: "r"}, blocks(["r", "r", "u2", "r", "r", "u2", "r", "r", "r"]))
-KOALA_700M = names(blocks("rdrdr", 1), {}, blocks(["r", "u2", "r", "u2", "r", "r"]))
+SDXL = layers(blocks("rrdrrdrr", 1), {0: "r", 2: "r"}, blocks(["r", "r", "u2", "r", "r", "u2", "r", "r", "r"]))
+SD15 = layers(blocks("rrdrrdrrdrr", 1), {0: "r", 2: "r"}, blocks(["r", "r", "u1", "r", "r", "u2", "r", "r", "u2", "r", "r", "r"]))
+SSD_1B = layers(blocks("rrdrrdrr", 1), {0: "r"}, blocks(["r", "r", "u2", "r", "r", "u2", "r", "r", "r"]))
+KOALA_700M = layers(blocks("rdrdr", 1), {}, blocks(["r", "u2", "r", "u2", "r", "r"]))
 
 
 def residual(*blocks):
@@ -111,20 +117,20 @@ def residual(*blocks):
 )
 def test_freescale_preset(model, expected):
     """SPEC §2's table; the last downsampler, what follows it, and the middle that there really is."""
-    chosen = dilated_layers(model, "FreeScale", NOTHING)
+    chosen = names(dilated_layers(model, "FreeScale", NOTHING))
     assert set(chosen) == expected and len(chosen) == len(expected)
 
 
 def test_up_blocks_and_scalecrafter_presets_on_sdxl():
-    base = dilated_layers(SDXL, "FreeScale", NOTHING)
+    base = names(dilated_layers(SDXL, "FreeScale", NOTHING))
     up = residual("output_blocks.0.0", "output_blocks.1.0", "output_blocks.2.0")
-    assert set(dilated_layers(SDXL, "FreeScale + up blocks", NOTHING)) == set(base) | up
+    assert set(names(dilated_layers(SDXL, "FreeScale + up blocks", NOTHING))) == set(base) | up
     middle = residual("middle_block.0", "middle_block.2")
-    assert set(dilated_layers(SDXL, "ScaleCrafter", NOTHING)) == middle | up | {"output_blocks.2.2.conv"}  # SPEC §4: 2048²
+    assert set(names(dilated_layers(SDXL, "ScaleCrafter", NOTHING))) == middle | up | {"output_blocks.2.2.conv"}  # SPEC §4: 2048²
 
 
 def test_custom_preset_follows_the_selection():
-    chosen = dilated_layers(SDXL, "custom", parse_blocks("input.3-4, middle, output.5"))
+    chosen = names(dilated_layers(SDXL, "custom", parse_blocks("input.3-4, middle, output.5")))
     expected = {"input_blocks.3.0.op", "output_blocks.5.2.conv"} | residual(
         "input_blocks.4.0", "middle_block.0", "middle_block.2", "output_blocks.5.0"
     )
@@ -140,16 +146,16 @@ def test_presets_only_name_layers_that_exist(model, preset):
     assert set(chosen) <= set(model) and len(set(chosen)) == len(chosen)
 
 
-def numbers(names):
-    return sorted({Layer(name).index for name in names})
+def numbers(layers):
+    return sorted({layer.block for layer in layers})
 
 
 def test_levels_are_numbered_as_in_diffusers():
     xl = levels(SDXL)
-    assert {level: numbers(names) for level, names in xl.items()} == {
+    assert {level: numbers(layers) for level, layers in xl.items()} == {
         ("down", 0): [1, 2, 3], ("down", 1): [4, 5, 6], ("down", 2): [7, 8], ("middle", 0): [0],
         ("up", 0): [0, 1, 2], ("up", 1): [3, 4, 5], ("up", 2): [6, 7, 8],
     }  # fmt: skip
-    assert "input_blocks.6.0.op" in xl["down", 1] and "output_blocks.2.2.conv" in xl["up", 0]
+    assert "input_blocks.6.0.op" in names(xl["down", 1]) and "output_blocks.2.2.conv" in names(xl["up", 0])
     v1 = levels(SD15)
     assert numbers(v1["down", 3]) == [10, 11] and numbers(v1["up", 3]) == [9, 10, 11]

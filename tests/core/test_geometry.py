@@ -1,7 +1,8 @@
 """Native picture, scale ratio and window plans: the cases of SPEC §1a and §3."""
 
 import pytest
-from freescale.freescale_core.geometry import enlargement, window_plan
+from freescale.freescale_core.geometry import enlargement
+from freescale.freescale_core.windows import window_plan
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from freescale.freescale_core.grammar import Selection, StageSize, parse_blocks, parse_stages, stage_sizes
+from freescale.freescale_core.grammar.blocks import Selection, parse_blocks
+from freescale.freescale_core.grammar.stages import StageSize, parse_stages, stage_sizes
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,15 +1,19 @@
 """The authors' released code, computed in float64 and stored in tests/parity, must be reproduced."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
 import torch
-from freescale.freescale_core.attention import fold_feature_blur, scale_fusion
-from freescale.freescale_core.geometry import enlargement, fixed_views, jittered_views, window_plan
-from freescale.freescale_core.schedule import blend_coefficient, stage_sigmas, timestep
+from freescale.freescale_core.attention import scale_fusion
+from freescale.freescale_core.blur import fold_feature_blur
+from freescale.freescale_core.geometry import enlargement
+from freescale.freescale_core.noise import timestep
+from freescale.freescale_core.schedule import blend_coefficient, stage_sigmas
+from freescale.freescale_core.windows import fixed_views, jittered_views, window_plan
 from safetensors.torch import load_file
 
 FOLDER = Path(__file__).parent.parent / "parity"
@@ -99,6 +103,6 @@ def test_schedule():
         assert timestep(float(sigma), table) == pytest.approx(row["t"], abs=1e-6)
         for alpha, c in row["c"].items():
             assert blend_coefficient(timestep(float(sigma), table), float(alpha)) == pytest.approx(c, abs=1e-7)
-    run = stage_sigmas(sigmas, table, 0.7)
+    run = stage_sigmas(sigmas, partial(timestep, table=table), 0.7)
     assert [row["i"] for row in rows if row["sampled"]] == list(range(schedule["restart"], schedule["steps"]))
     assert torch.equal(run, sigmas[schedule["restart"] :])

@@ -1,22 +1,25 @@
 """Where a stage restarts, and how strongly it is held (SPEC §1.3, §1.4)."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from freescale.freescale_core.schedule import blend, blend_coefficient, paper_step, stage_sigmas, timestep
+from freescale.freescale_core.noise import timestep, variance_exploding
+from freescale.freescale_core.schedule import blend, blend_coefficient, paper_step, stage_sigmas
 from hypothesis import given
 from hypothesis import strategies as st
 
 ALPHAS = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
 TABLE = ((1 - ALPHAS) / ALPHAS) ** 0.5
+T = partial(timestep, table=TABLE)
 DDIM_UNIFORM = torch.tensor([*TABLE[981::-20], 0.0], dtype=torch.float32)  # as ComfyUI gives it: t = 981, 961 … 1
 
 
 def test_the_papers_restart():
     assert len(DDIM_UNIFORM) == 51
-    run = stage_sigmas(DDIM_UNIFORM, TABLE, 0.7)
+    run = stage_sigmas(DDIM_UNIFORM, T, 0.7)
     assert torch.equal(run, DDIM_UNIFORM[15:]) and len(run) - 1 == 35
     assert timestep(float(run[0]), TABLE) == pytest.approx(681, abs=1e-3)
     assert float(run[0]) == pytest.approx(3.093, abs=5e-4)
@@ -25,7 +28,7 @@ def test_the_papers_restart():
 @given(st.floats(0, 1), st.integers(1, 200))
 def test_a_stage_is_the_tail_that_begins_late_enough(denoise, steps):
     sigmas = torch.tensor([*np.interp(np.linspace(999, 0, steps), np.arange(1000), TABLE), 0.0], dtype=torch.float64)
-    run = stage_sigmas(sigmas, TABLE, denoise)
+    run = stage_sigmas(sigmas, T, denoise)
     assert torch.equal(run, sigmas[len(sigmas) - len(run) :]) and run[-1] == 0
     limit = 1000 * denoise + 0.5
     assert timestep(float(run[0]), TABLE) <= limit
@@ -34,9 +37,9 @@ def test_a_stage_is_the_tail_that_begins_late_enough(denoise, steps):
 
 
 def test_all_and_nothing():
-    assert torch.equal(stage_sigmas(DDIM_UNIFORM, TABLE, 1.0), DDIM_UNIFORM)
-    assert stage_sigmas(DDIM_UNIFORM, TABLE, 0.0).tolist() == [0.0]
-    assert stage_sigmas(DDIM_UNIFORM[:3], TABLE, 0.1).tolist() == DDIM_UNIFORM[2:3].tolist()  # no final 0: nothing to run
+    assert torch.equal(stage_sigmas(DDIM_UNIFORM, T, 1.0), DDIM_UNIFORM)
+    assert stage_sigmas(DDIM_UNIFORM, T, 0.0).tolist() == [0.0]
+    assert stage_sigmas(DDIM_UNIFORM[:3], T, 0.1).tolist() == DDIM_UNIFORM[2:3].tolist()  # no final 0: nothing to run
 
 
 def test_timestep_reads_the_table_between_its_points():
@@ -82,10 +85,12 @@ def test_blend_coefficient_of_a_map():
 def test_blend_limits():
     x, z, noise = torch.randn(3, 2, 4, 6, 5, generator=torch.Generator().manual_seed(0))
     reference = z + 3.0 * noise
-    assert torch.equal(blend(x, z, noise, 3.0, 0.0), x)  # bit for bit, or c ≡ 0 could not equal the host's sampler
-    assert torch.equal(blend(x, z, noise, torch.tensor(3.0), 1.0), reference)
-    assert torch.allclose(blend(x, z, noise, 3.0, 0.25), 0.75 * x + 0.25 * reference, atol=1e-6)
+    assert torch.equal(
+        blend(x, variance_exploding(z, noise, 3.0), 0.0), x
+    )  # bit for bit, or c ≡ 0 could not equal the host's sampler
+    assert torch.equal(blend(x, variance_exploding(z, noise, torch.tensor(3.0)), 1.0), reference)
+    assert torch.allclose(blend(x, variance_exploding(z, noise, 3.0), 0.25), 0.75 * x + 0.25 * reference, atol=1e-6)
     c = torch.zeros(1, 1, 6, 5)
     c[..., :3] = 1
-    mixed = blend(x, z, noise, 3.0, c)
+    mixed = blend(x, variance_exploding(z, noise, 3.0), c)
     assert torch.equal(mixed[..., :3], reference[..., :3]) and torch.equal(mixed[..., 3:], x[..., 3:])

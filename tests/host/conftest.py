@@ -5,8 +5,7 @@ import comfy.samplers
 import families
 import pytest
 import torch
-from freescale.nodes.demo_model import FreeScaleDemoModel
-from freescale.nodes.host import convolution as host_convolution
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from patching import LARGE, NATIVE, ODD, OUTPUT, bits_of, state_of
 
 torch.set_num_threads(1)  # tensors this small only wait for a second thread
@@ -70,13 +69,13 @@ def unchanged(model, run):
     """Fails the test if the shared MODEL is not what it was, or samples other bits than before."""
     picture, state, bits = run(model, LARGE, steps=1), state_of(model), bits_of(model)
     yield
-    assert host_convolution._convolves.get({}) == {}
     assert state_of(model) == state
     assert torch.equal(run(model, LARGE, steps=1), picture)  # the host now unloads the clone that the test ran
     now = bits_of(model)
     assert now.keys() == bits.keys() and all(torch.equal(now[k], bits[k]) for k in bits)
     assert state_of(model) == state
-    # The convolutions are their own again.
+    # The convolutions are their own again, and no module has kept anything.
+    assert not any({"forward", "_conv_forward"} & vars(module).keys() for module in model.model.diffusion_model.modules())
     conv = model.get_model_object(OUTPUT)
     assert conv._conv_forward.__func__ is torch.nn.Conv2d._conv_forward and conv.dilation == conv.padding == (1, 1)
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from families import with_dilation, with_scale_fusion
-from freescale.freescale_core.attention import is_out_of_memory
-from freescale.nodes.host import attention as host_attention
+from freescale.freescale_core.chunks import is_out_of_memory
 from freescale.nodes.host import pictures
-from freescale.nodes.host.cascade import Stage, run_stage
+from freescale.nodes.host.family import family_of
+from freescale.nodes.host.seam import attention as host_attention
+from freescale.nodes.host.stage.plan import Stage
+from freescale.nodes.host.stage.run import run_stage
 from patching import LARGE
 
 OutOfMemory = torch.cuda.OutOfMemoryError
@@ -85,7 +87,7 @@ def test_windows_that_do_not_fit_go_in_fewer_at_a_time(model, run, settings, lim
         return comfy.ldm.modules.attention.optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra["attn_precision"])
 
     short = model.clone()
-    for layer in host_attention.attention_layers(model):
+    for layer in family_of(model).attention_layers():
         short.set_model_attn1_replace(hungry, *layer)
     expected, picture = (run(with_scale_fusion(m, **settings), LARGE, steps=1) for m in (model, short))
     assert torch.allclose(picture, expected, rtol=0, atol=1e-5 * float(expected.abs().max())) and max(batches) <= 2 * limit

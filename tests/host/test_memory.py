@@ -5,19 +5,22 @@ import families
 import pytest
 import torch
 import unet
+from comfy.patcher_extension import WrappersMP
 from families import FAMILIES, with_scale_fusion
-from freescale.nodes.host import memory
-from freescale.nodes.host.memory import in_words, least_memory, lower_feed_forwards, require_memory
+from freescale.nodes.host.family import family_of
+from freescale.nodes.host.memory import memory_text, require_memory
+from freescale.nodes.host.seam import feed_forward
+from freescale.nodes.host.seam.feed_forward import chunk_feed_forwards
 
 FEED_FORWARD = "diffusion_model.middle_block.1.transformer_blocks.0.ff"
-SMALLEST_PART = memory.SMALLEST_PART
+SMALLEST_CHUNK = feed_forward.SMALLEST_CHUNK
 LARGE = (32, 32)  # a latent of 256 px, where the middle block has 8 × 8 tokens
 NATIVE = 32  # px: of a picture this small 24 tokens make a part, so that LARGE has 3 parts in the middle block
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(memory, "SMALLEST_PART", 1)
+    monkeypatch.setattr(feed_forward, "SMALLEST_CHUNK", 1)
 
 
 def listening(model, heard):
@@ -31,7 +34,7 @@ def listening(model, heard):
 
 def in_parts(model, native=NATIVE):
     patched = model.clone()
-    lower_feed_forwards(patched, native)
+    chunk_feed_forwards(patched, native)
     return patched
 
 
@@ -54,8 +57,8 @@ def test_scale_fusion_brings_it_along_and_leaves_smaller_pictures_whole(model, r
 
 def test_it_does_nothing_twice_and_leaves_what_another_node_changed(model, run):
     heard = []
-    once = in_parts(listening(model, heard))
-    assert in_parts(once).object_patches == once.object_patches
+    run(in_parts(in_parts(listening(model, heard))), LARGE)
+    assert heard == [22, 22, 20] * 2
 
     def halved(m):
         patched = m.clone()
@@ -81,7 +84,7 @@ def on_meta(family, native=families.NATIVE, **unet):
 def test_every_family_takes_at_least_what_a_person_is_told(family, batch):
     model = on_meta(family)
     for patched in (model, with_scale_fusion(model), with_scale_fusion(model, blur_axes="hwd")):
-        taken, told = unet.counted(patched, 512, batch), least_memory(model, batch, 512, 512)
+        taken, told = unet.counted(patched, 512, batch), family_of(model).call_bytes(batch, 512, 512)
         assert told <= taken < 3 * told
 
 
@@ -89,7 +92,7 @@ def test_every_family_takes_at_least_what_a_person_is_told(family, batch):
 def test_what_the_host_reserves_is_enough_for_scale_fusion(name, heads, monkeypatch):
     """So nothing needs to be reported to it: at the true width and sizes, by its formula for GPUs, which reserves the least."""
     monkeypatch.setattr(comfy.model_management, "pytorch_attention_flash_attention", lambda: True)
-    monkeypatch.setattr(memory, "SMALLEST_PART", SMALLEST_PART)
+    monkeypatch.setattr(feed_forward, "SMALLEST_CHUNK", SMALLEST_CHUNK)
     family = FAMILIES[name]
     model = on_meta(family, native=None, model_channels=320, **heads)
     for side in (2 * family.native, 4 * family.native):
@@ -102,8 +105,7 @@ def test_feed_forwards_in_parts_lower_the_peak():
     model = on_meta(FAMILIES["SDXL"])
     patched = with_scale_fusion(model)
     whole = with_scale_fusion(model)
-    for path in [path for path in whole.object_patches if path.endswith(".ff.forward")]:
-        del whole.object_patches[path]
+    whole.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, feed_forward.KEY)
     assert unet.counted(patched, 1024) < 0.8 * unet.counted(whole, 1024)
 
 
@@ -118,7 +120,7 @@ def device_of(monkeypatch):
 
 def test_a_stage_that_no_empty_device_could_hold_is_refused_with_the_size_that_fits(model, device_of):
     sizes = [(512, 1024), (1024, 2048)]
-    least = least_memory(model, 1, *sizes[-1])
+    least = family_of(model).call_bytes(1, *sizes[-1])
     device_of(least)
     require_memory("node", "2x, 2x", model, 1, sizes)
     device_of(least - 1)
@@ -138,4 +140,4 @@ def test_nothing_is_refused_where_the_host_does_not_know_the_device(model, devic
 
 
 def test_memory_is_told_in_words():
-    assert [in_words(n << 20) for n in (3, 1023, 1024, 1740, 40 << 10)] == ["3 MB", "1023 MB", "1.0 GB", "1.7 GB", "40.0 GB"]
+    assert [memory_text(n << 20) for n in (3, 1023, 1024, 1740, 40 << 10)] == ["3 MB", "1023 MB", "1.0 GB", "1.7 GB", "40.0 GB"]

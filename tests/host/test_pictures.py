@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from freescale.nodes.demo_model import FreeScaleDemoModel
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from freescale.nodes.host import pictures
 from PIL import Image
 

@@ -9,7 +9,7 @@ from freescale.nodes.host import progress
     [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3569, "59 min"), (3571, "1 h 0 min"), (4900, "1 h 22 min")],
 )
 def test_durations(seconds, words):
-    assert progress.in_words(seconds) == words
+    assert progress.duration_text(seconds) == words
 
 
 def test_the_time_left_is_told_from_the_second_step_on(monkeypatch):

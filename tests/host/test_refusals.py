@@ -3,8 +3,8 @@
 import pytest
 from families import with_dilation as dilation
 from families import with_scale_fusion as fusion
-from freescale.nodes.restrained_dilation import RestrainedDilation
-from freescale.nodes.scale_fusion_attention_patch import ScaleFusionAttentionPatch
+from freescale.nodes.patches.restrained_dilation import RestrainedDilation
+from freescale.nodes.patches.scale_fusion import ScaleFusionAttentionPatch
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import oracle
 import pytest
 import torch
 from families import with_scale_fusion as fusion
-from freescale.freescale_core import attention as core_attention
-from freescale.freescale_core.geometry import enlargement, fixed_views, jittered_views, window_plan
-from freescale.nodes.host import attention as host_attention
+from freescale.freescale_core import chunks
+from freescale.freescale_core.geometry import enlargement
+from freescale.freescale_core.windows import draw_key, fixed_views, jittered_views, window_plan
 from patching import LARGE, NATIVE, ODD
 
 # ---------------------------------------------------------------- where it acts
@@ -64,7 +64,7 @@ def test_presets_from_exact_to_fast(model, run):
 
 @pytest.mark.parametrize("axes", ["hw", "hwd"])
 def test_draft_has_windows_late_and_in_the_up_blocks_only(model, run, axes, monkeypatch):
-    monkeypatch.setattr(core_attention, "SMALLEST_PART", 1)  # parts of so small a picture, too
+    monkeypatch.setattr(chunks, "SMALLEST_CHUNK", 1)  # parts of so small a picture, too
     sampling = model.get_model_object("model_sampling")
     sigmas = torch.tensor([float(sampling.percent_to_sigma(p)) for p in (0.2, 0.54, 0.56, 0.8)] + [0.0])
     windows = []
@@ -148,7 +148,7 @@ def test_a_layer_in_context_equals_the_straightforward_one(model, run, block, si
     big = enlargement(8 * size[0], 8 * size[1], 128)
     plan = window_plan(*grid, big.ratio)
     (section, number), index = block
-    key = host_attention.draw_key(3, sigma, *size, section, number, index)
+    key = draw_key(3, sigma, *size, section, number, index)
     views = jittered_views(plan, key) if jitter else fixed_views(plan)
     strides = big.strides if global_attention == "strided" else None
     expected = oracle.scale_fusion_layer(x, weights, heads, grid, plan.jitter, views, big.factor, axes, strides)

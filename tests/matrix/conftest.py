@@ -9,8 +9,9 @@ import folder_paths
 import pytest
 import torch
 from families import Family, Graph
-from freescale.nodes.demo_model import FreeScaleDemoModel
-from freescale.nodes.host.cascade import Stage, run_stage
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel
+from freescale.nodes.host.stage.plan import Stage
+from freescale.nodes.host.stage.run import run_stage
 
 from tools.folders import ROOT
 

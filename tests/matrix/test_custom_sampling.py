@@ -6,9 +6,9 @@ import pytest
 import torch
 from families import FAMILIES, conditioning, host_node, with_dilation, with_scale_fusion
 from freescale.freescale_core.schedule import stage_sigmas
-from freescale.nodes.blend_sampler import FreeScaleBlendSampler
+from freescale.nodes.cascade.blend_sampler import FreeScaleBlendSampler
 from freescale.nodes.host import pictures
-from freescale.nodes.host.model import sigma_table
+from freescale.nodes.host.family import family_of
 
 TABLE = "Custom sampling"
 
@@ -18,10 +18,10 @@ def wired(graph):
     """(graph, patched MODEL, the enlarged latent, a schedule that restarts at 0.7)."""
     g = graph(FAMILIES["SDXL"])
     model = with_dilation(with_scale_fusion(g.model))
-    latent = {"samples": pictures.resize_latent(g.latent["samples"], 256, 256)}
+    latent = {"samples": pictures.resize_latent(g.latent["samples"], 32, 32)}
     sampling = model.get_model_object("model_sampling")
     full = comfy.samplers.calculate_sigmas(sampling, "ddim_uniform", 4)
-    return g, model, latent, stage_sigmas(full, sigma_table(sampling), 0.7)
+    return g, model, latent, stage_sigmas(full, family_of(model).noise.timestep, 0.7)
 
 
 def sample(noise, guider, sampler, sigmas, latent):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from families import FAMILIES, watched
 from freescale.freescale_core.dilation import dilated_layers
-from freescale.freescale_core.grammar import parse_blocks
-from freescale.nodes.host.model import attention_layers, convolutions, native_side, require_unet
+from freescale.freescale_core.grammar.blocks import parse_blocks
+from freescale.nodes.host.family import family_of
 
 TABLE = "Model families"
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -21,10 +21,11 @@ every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES
 def test_is_detected(publish, family):
     """Native size, self-attentions and the layers to dilate come from the model itself."""
     model = families.build(family, native=None)
-    require_unet(model, "node")
-    assert native_side(model.model) == family.native
-    assert len(attention_layers(model)) == family.self_attentions
-    assert tuple(dilated_layers(convolutions(model), "FreeScale", parse_blocks("all"))) == family.dilated
+    found = family_of(model, "node")
+    assert found.native == (family.native, family.native)
+    assert len(found.attention_layers()) == family.self_attentions
+    dilated = dilated_layers(found.convolutions(), "FreeScale", parse_blocks("all"))
+    assert tuple(layer.name for layer in dilated) == family.dilated
     publish(TABLE, family.name, "Native size", f"{family.native} px")
 
 
@@ -88,7 +89,7 @@ def transformer(host: type, structure: dict) -> torch.nn.Module:
 @pytest.mark.parametrize("name", REFUSED)
 def test_is_refused_with_what_is_supported(publish, name):
     with pytest.raises(ValueError) as caught:
-        require_unet(families.patcher(REFUSED[name]()), "FreeScale Scale Fusion")
+        family_of(families.patcher(REFUSED[name]()), "FreeScale Scale Fusion")
     text = str(caught.value)
     assert text.startswith("FreeScale Scale Fusion › model = ") and "SDXL and its relatives, SD 1.x and SD 2.x" in text
     publish(TABLE, name, "2× stage", "refused, with a message")

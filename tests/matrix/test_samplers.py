@@ -7,7 +7,7 @@ import families
 import pytest
 import torch
 from families import FAMILIES
-from freescale.nodes.host.sampling import MULTI_STEP, ONE_STEP, REPLANNED
+from freescale.nodes.host.stage.samplers import MULTI_STEP, ONE_STEP, REPLANNED
 
 TABLE = "Samplers"
 KINDS = {

@@ -6,7 +6,9 @@ import families
 import pytest
 import torch
 from families import FAMILIES, NATIVE, watched
-from freescale.freescale_core.geometry import LATENT_CELL, enlargement, window_plan
+from freescale.freescale_core.geometry import enlargement
+from freescale.freescale_core.grammar.stages import SIDE_STEP
+from freescale.freescale_core.windows import window_plan
 
 TABLE = "Sizes"
 # (height, width) in latent cells, of which the native side has 16
@@ -24,7 +26,7 @@ SIZES = {
 )
 def test_every_size(graph, draw, publish, caplog, family, name, batch):
     g = graph(family)
-    height, width = (LATENT_CELL * cells for cells in SIZES[name])
+    height, width = (SIDE_STEP * cells for cells in SIZES[name])
     g = replace(g, latent={"samples": g.latent["samples"].repeat(batch, 1, 1, 1)})
     model, seen = watched(g.model)
     fused, dilated = families.with_scale_fusion(model), families.with_dilation(g.model)

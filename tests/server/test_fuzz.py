@@ -5,8 +5,7 @@ import re
 
 import pytest
 import torch
-from freescale.freescale_core.geometry import LATENT_CELL
-from freescale.freescale_core.grammar import stage_sizes
+from freescale.freescale_core.grammar.stages import SIDE_STEP, stage_sizes
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -31,7 +30,7 @@ WIRES = {
 OUTPUTS = [("samples", "SaveLatent", "cascade", 1), ("samples", "SaveLatent", "sample", 0), ("images", "SaveImage", "regions", 2)]
 
 factors = st.floats(1, 3).map(lambda factor: f"{factor:.3g}x")
-sizes = st.tuples(*[st.integers(1, 24)] * 2).map(lambda cells: "x".join(str(cell * LATENT_CELL) for cell in cells))
+sizes = st.tuples(*[st.integers(1, 24)] * 2).map(lambda cells: "x".join(str(cell * SIDE_STEP) for cell in cells))
 nonsense = st.one_of(st.text(max_size=20), st.text("0123456789x×.,-+ e", max_size=12))
 blocks = st.sampled_from(["all", "down", "middle", "up", "input.4-8", "output.0", "input.7, middle"])
 document = st.recursive(
@@ -97,7 +96,7 @@ def prompts(draw, inputs: dict[str, tuple]) -> tuple[dict, tuple[int, int], bool
         prompt[node]["inputs"][name] = value
 
     batch = draw(st.integers(1, 2))
-    height, width = (draw(st.integers(2, 12)) * LATENT_CELL for _ in range(2))
+    height, width = (draw(st.integers(2, 12)) * SIDE_STEP for _ in range(2))
     rows, columns = (draw(st.integers(1, 96)) for _ in range(2))
     picture = {"width": columns, "height": rows, "batch_size": batch, "color": 0x405060}
     prompt |= {
@@ -170,7 +169,7 @@ def check(run, size: tuple[int, int] | None, good: bool) -> None:
             samples = load_file(run.folder / latent["filename"])["latent_tensor"]
             assert torch.isfinite(samples).all()
             if run.prompt["save"]["inputs"]["samples"][0] == "cascade":
-                assert tuple(side * LATENT_CELL for side in samples.shape[-2:]) == size
+                assert tuple(side * SIDE_STEP for side in samples.shape[-2:]) == size
         assert saved.get("latents") or saved.get("images")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import methods
 import numpy as np
 import torch
-from freescale.nodes.demo_model import FreeScaleDemoModel
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from measure import aligned, bars, measure, table
 from methods import Work
 from PIL import Image

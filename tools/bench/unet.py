@@ -13,8 +13,9 @@ import torch
 from comfy.ldm.modules import attention as host_attention
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
-from freescale.freescale_core.geometry import Enlargement, enlargement, fixed_views, window_plan
-from freescale.nodes.host.model import native_side
+from freescale.freescale_core.geometry import Enlargement, enlargement
+from freescale.freescale_core.windows import fixed_views, window_plan
+from freescale.nodes.host.family import family_of
 from measure import aligned, bars, flop, measure, peak, table
 
 TEXT_TOKENS = 77
@@ -84,7 +85,7 @@ def _authors_layer(attn, size: Enlargement, blur: str) -> Callable:
 def variants(model: comfy.model_patcher.ModelPatcher, side: int) -> dict[str, comfy.model_patcher.ModelPatcher]:
     """Name → MODEL. The authors' full mode is that of their current code, hwd; at the native size only ours says what to do."""
     ours = families.with_scale_fusion
-    size = enlargement(side, side, native_side(model.model))
+    size = enlargement(side, side, family_of(model).native[0])
     return {
         "plain": model,
         **({f"authors, {blur}": authors(model, size, blur) for blur in ("hw", "hwd")} if size else {}),

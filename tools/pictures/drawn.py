@@ -8,7 +8,7 @@ sys.path.append(str(Path(__file__).parents[1] / "quality"))
 
 # isort: split
 from drawing import NATIVE, NATIVE_PICTURE, Picture  # noqa: E402
-from freescale.nodes.contact_sheet import INK, PAPER  # noqa: E402
+from freescale.nodes.compare.contact_sheet import INK, PAPER  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
 PX, CAPTION, TEXT, GAP = 320, 50, 34, 6  # the app's help panel is narrow: large letters, few pictures in a row

@@ -16,7 +16,7 @@ import methods  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from figures import PATCHES, detail_energy, fidelity, fine_patches, parts, texture_distance  # noqa: E402
-from freescale.nodes.demo_model import FreeScaleDemoModel  # noqa: E402
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel  # noqa: E402
 from methods import Work  # noqa: E402
 from PIL import Image, PngImagePlugin  # noqa: E402
 

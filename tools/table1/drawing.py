@@ -18,9 +18,9 @@ import comfy.utils
 import comfyui_version
 import families
 import torch
-from freescale.nodes.demo_model import FreeScaleDemoModel
-from freescale.nodes.host.demo_model import FOLDER as DEMO_FOLDER
-from freescale.nodes.host.model import native_side, require_unet
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel
+from freescale.nodes.host.demo import FOLDER as DEMO_FOLDER
+from freescale.nodes.host.family import family_of
 from methods import Work
 from paper import METHODS, REFERENCE, drawn, paper_cfg
 from PIL import Image
@@ -47,7 +47,7 @@ class Checkpoint:
 
     @property
     def native(self) -> int:
-        return native_side(self.model.model)
+        return family_of(self.model).native[0]
 
 
 def load(name: str) -> Checkpoint:
@@ -63,7 +63,7 @@ def load(name: str) -> Checkpoint:
     if model is None or clip is None or getattr(vae, "first_stage_model", None) is None:
         raise Trouble(f"--checkpoint {name} lacks the model, the text encoder or the VAE. Take a file that holds all three.")
     try:
-        require_unet(model, "table1")
+        family_of(model, "table1")
     except ValueError as error:
         raise Trouble(str(error)) from None
 

@@ -7,7 +7,7 @@ import families
 import methods
 import torch
 from comfy_extras.nodes_freelunch import FreeU
-from freescale.nodes.host.cascade import pin_size
+from freescale.nodes.host.stage.conditioning import pin_size
 from methods import Work
 
 REFERENCE = "reference"

@@ -5,8 +5,8 @@ from math import cos, pi
 import pytest
 import torch
 import torch.nn.functional as F
-from freescale.freescale_core import demofusion
-from freescale.freescale_core.geometry import fixed_views, jittered_views, windows_of
+from freescale.freescale_core.rivals import demofusion
+from freescale.freescale_core.windows import fixed_views, jittered_views, windows_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from math import ceil
 import pytest
 import torch
 import torch.nn.functional as F
-from freescale.freescale_core import fouriscale
+from freescale.freescale_core.rivals import fouriscale
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from freescale.freescale_core import hidiffusion
+from freescale.freescale_core.rivals import hidiffusion
 
 
 def test_hidiffusions_ranges():

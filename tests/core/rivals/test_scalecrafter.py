@@ -1,7 +1,7 @@
 """ScaleCrafter's tables and schedule, beside values worked out by hand."""
 
 import pytest
-from freescale.freescale_core import scalecrafter
+from freescale.freescale_core.rivals import scalecrafter
 
 
 def test_scalecrafters_tables():

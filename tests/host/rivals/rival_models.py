@@ -10,10 +10,10 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from families import FAMILIES
-from freescale.nodes.rival_demofusion import FreeScaleRivalDemoFusion
-from freescale.nodes.rival_fouriscale import FreeScaleRivalFouriScale
-from freescale.nodes.rival_hidiffusion import FreeScaleRivalHiDiffusion
-from freescale.nodes.rival_scalecrafter import FreeScaleRivalScaleCrafter
+from freescale.nodes.rivals.demofusion import FreeScaleRivalDemoFusion
+from freescale.nodes.rivals.fouriscale import FreeScaleRivalFouriScale
+from freescale.nodes.rivals.hidiffusion import FreeScaleRivalHiDiffusion
+from freescale.nodes.rivals.scalecrafter import FreeScaleRivalScaleCrafter
 
 import nodes as host_nodes
 

@@ -11,12 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from families import FAMILIES, controlnet
-from freescale.freescale_core.demofusion import gaussian_blur, matched
-from freescale.freescale_core.geometry import jittered_views, windows_of
+from freescale.freescale_core.rivals.demofusion import gaussian_blur, matched
 from freescale.freescale_core.schedule import stage_sigmas
-from freescale.nodes.host.attention import draw_key
-from freescale.nodes.host.model import sigma_table
-from freescale.nodes.host.sampling import BlendSampler
+from freescale.freescale_core.windows import draw_key, jittered_views, windows_of
+from freescale.nodes.host.family import family_of
+from freescale.nodes.host.stage.blend import BlendSampler
 from patching import LARGE, NATIVE, ODD
 from rival_models import assert_close, at_steps, controlled, demofusion, graph, predictions, sigma_at, watched
 
@@ -73,7 +72,7 @@ def test_the_cascade_around_it_is_demofusions_own_loop(model, run):
     model_sampling, latent_format = (model.get_model_object(name) for name in ("model_sampling", "latent_format"))
     sigmas = comfy.samplers.calculate_sigmas(model_sampling, "ddim_uniform", 4)
     timesteps = [751, 501, 251, 1]
-    assert torch.equal(stage_sigmas(sigmas, sigma_table(model_sampling), 1.0), sigmas)
+    assert torch.equal(stage_sigmas(sigmas, family_of(model).noise.timestep, 1.0), sigmas)
     assert torch.equal(sigmas[:-1], model_sampling.sigmas[timesteps])
     noise = families.random(1, 4, *LARGE, seed=3)
     sampler = BlendSampler(comfy.samplers.sampler_object("euler"), 3.0)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from families import FAMILIES
-from freescale.freescale_core import fouriscale
+from freescale.freescale_core.rivals import fouriscale
 from patching import HUGE, LARGE, ODD
 from rival_models import MIDDLE, UNET, assert_close, at_steps, draw, fouri, graph, predictions, residual, watched
 

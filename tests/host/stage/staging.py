@@ -1,7 +1,8 @@
 """A cascade's stages with short settings."""
 
-from freescale.nodes.host.cascade import Stage, run_stage
-from freescale.nodes.host.model import sigma_table
+from freescale.nodes.host.family import family_of
+from freescale.nodes.host.stage.plan import Stage
+from freescale.nodes.host.stage.run import run_stage
 
 SETTINGS = dict(
     seed=3,
@@ -22,7 +23,7 @@ def stage(height, width, **changed):
 
 def table_of(model):
     """σ of each of the 1000 timesteps."""
-    return sigma_table(model.get_model_object("model_sampling"))
+    return family_of(model).noise.table
 
 
 def step(demo, height, width, latent=None, image=None, **changed):

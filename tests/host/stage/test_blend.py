@@ -5,8 +5,8 @@ import oracle
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from freescale.nodes.host.cascade import require_plan
-from freescale.nodes.host.sampling import BlendSampler
+from freescale.nodes.host.stage.blend import BlendSampler
+from freescale.nodes.host.stage.plan import plan_sigmas
 from staging import stage, table_of
 
 
@@ -28,7 +28,7 @@ def test_trajectory_equals_the_released_loop(sketch, run, alpha):
 
         return oracle.cascade_stage(inner.latent_image, inner.noise, denoiser, alphas, alpha=alpha)
 
-    sigmas = require_plan("node", sketch, stage(64, 64, steps=50))
+    sigmas = plan_sigmas("node", sketch, stage(64, 64, steps=50))
     expected = run(patched, (8, 8), sampler=comfy.samplers.KSAMPLER(released), sigmas=sigmas)
     released_calls = calls.copy()
     calls.clear()

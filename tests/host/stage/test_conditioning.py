@@ -3,7 +3,7 @@
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from freescale.nodes.scale_fusion_attention_patch import ScaleFusionAttentionPatch
+from freescale.nodes.patches.scale_fusion import ScaleFusionAttentionPatch
 from staging import step
 
 

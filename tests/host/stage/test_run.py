@@ -5,10 +5,11 @@ import comfy.samplers
 import pytest
 import torch
 from comfy_execution.graph import DynamicPrompt
+from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host import pictures
-from freescale.nodes.host.cascade import Stage, run_stage
-from freescale.nodes.host.sampling import BlendSampler
-from freescale.nodes.self_cascade_upscale import SelfCascadeUpscale
+from freescale.nodes.host.stage.blend import BlendSampler
+from freescale.nodes.host.stage.plan import Stage
+from freescale.nodes.host.stage.run import run_stage
 from staging import SETTINGS, step
 
 

@@ -5,8 +5,9 @@ import comfy.samplers
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from freescale.nodes.blend_sampler import FreeScaleBlendSampler
-from freescale.nodes.host.sampling import MULTI_STEP, ONE_STEP, REPLANNED, BlendSampler, require_blendable
+from freescale.nodes.cascade.blend_sampler import FreeScaleBlendSampler
+from freescale.nodes.host.stage.blend import BlendSampler
+from freescale.nodes.host.stage.samplers import MULTI_STEP, ONE_STEP, REPLANNED, require_blendable
 
 REFUSED = {"uni_pc", "uni_pc_bh2", "sa_solver", "sa_solver_pece"}
 # A ddim is an euler with other noise under a mask. Older hosts lack the younger samplers.

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from freescale.nodes.compare import FreeScaleCompare
+from freescale.nodes.compare.compare import FreeScaleCompare
 
 PICTURE = torch.rand(1, 8, 12, 3)
 

@@ -6,12 +6,12 @@ import families
 import pytest
 import torch
 from comfy_execution.utils import CurrentNodeContext
-from freescale.nodes.caption import FreeScaleCaption
-from freescale.nodes.contact_sheet import PAPER, captioned, grid
-from freescale.nodes.demo_model import FreeScaleDemoModel
-from freescale.nodes.grid import FreeScaleGrid
+from freescale.nodes.compare.caption import FreeScaleCaption
+from freescale.nodes.compare.contact_sheet import PAPER, captioned, grid
+from freescale.nodes.compare.grid import FreeScaleGrid
+from freescale.nodes.compare.timer import FreeScaleTimer
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from freescale.nodes.host.timer import Timer
-from freescale.nodes.timer import FreeScaleTimer
 
 import nodes as host_nodes
 

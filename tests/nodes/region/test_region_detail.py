@@ -5,8 +5,8 @@ import time
 
 import pytest
 import torch
-from freescale.nodes.painting import LARGEST_SIDE, painted_size, parse_painting
-from freescale.nodes.region_detail_mask import RegionDetailMask
+from freescale.nodes.region.painting import LARGEST_SIDE, painted_size, parse_painting
+from freescale.nodes.region.region_detail import RegionDetailMask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

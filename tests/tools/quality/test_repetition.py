@@ -7,10 +7,11 @@ import comfy.sample
 import pytest
 import torch
 from figures import parts
-from freescale.nodes.demo_model import FreeScaleDemoModel
-from freescale.nodes.host.cascade import Stage, run_stage
-from freescale.nodes.restrained_dilation import RestrainedDilation
-from freescale.nodes.scale_fusion_attention_patch import ScaleFusionAttentionPatch
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel
+from freescale.nodes.host.stage.plan import Stage
+from freescale.nodes.host.stage.run import run_stage
+from freescale.nodes.patches.restrained_dilation import RestrainedDilation
+from freescale.nodes.patches.scale_fusion import ScaleFusionAttentionPatch
 from PIL import Image
 
 SEEDS, STEPS, CFG = (11, 12, 13, 14), 25, 4.0

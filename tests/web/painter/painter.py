@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import torch
-from freescale.nodes.painting import paint, parse_painting
+from freescale.nodes.region.painting import paint, parse_painting
 
 FRAME = ".freescale-painter iframe"
 REGIONS = """() => app.graph._nodes.find(n => n.type === 'RegionDetailMask')"""

@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from freescale.nodes.painting import parse_painting
+from freescale.nodes.region.painting import parse_painting
 from painter import FRAME, PICTURE, VALUE, Painter, drawn
 from PIL import Image
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from freescale.nodes.painting import parse_painting
+from freescale.nodes.region.painting import parse_painting
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from painter import EXTENSION, alpha_of, drawn

@@ -1,0 +1,22 @@
+"""Laws of noise: how a latent z and noise ε become the state at σ, and which training timestep σ belongs to."""
+
+import numpy as np
+from torch import Tensor
+
+TIMESTEPS = 1000
+
+
+def variance_exploding(z: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
+    """z + σ ε: the state [B, C, h, w] of eps-, v- and EDM-predicting models (P §3.1)."""
+    return z + sigma * noise
+
+
+def timestep(sigma: float, table: np.ndarray) -> float:
+    """Training timestep 0 … 999 of a noise level, interpolated in log σ over the model's ascending σ table.
+
+    A distilled model's shorter table holds every n-th timestep, the last one being 999.
+    """
+    if sigma <= 0:
+        return 0.0
+    entry = float(np.interp(np.log(sigma), np.log(table), np.arange(len(table))))
+    return (entry + 1) * TIMESTEPS / len(table) - 1

@@ -1,0 +1,1 @@
+"""Other methods for large pictures, as tensor functions, to compare FreeScale with."""

@@ -1,0 +1,94 @@
+"""DemoFusion (arXiv 2311.16973, a rival): native-size windows of the latent and lattices of all of it, denoised apart and mixed.
+
+`denoise(crops, cut, corners)` is the host's model on crops [B·n, C, h', w'] of the latent, the samples outermost. `cut` takes
+the same crops from anything else on the latent's grid; `corners` are the (top, left) of windows in the padded grid.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from ..blur import gaussian_band
+from ..chunks import in_chunks
+from ..schedule import blend_coefficient
+from ..windows import WindowPlan
+
+Cut = Callable[[Tensor], Tensor]
+Denoise = Callable[[Tensor, Cut, list[tuple[int, int]] | None], Tensor]
+
+
+def demofusion(
+    x: Tensor, t: float, plan: WindowPlan, views: np.ndarray, factor: int, deviation: float, denoise: Denoise
+) -> Tensor:
+    """x₀ = (1 − c₂) local + c₂ global of a noised latent [B, C, h, w] at timestep t.
+
+    c₂ = C = ½ (1 + cos(π (1000 − t)/1000)), and the blur's σ is (.99 C + .01) `deviation`. The scheduler's step is linear in x
+    and x₀, so mixing x₀ is mixing the stepped samples, as its code does.
+    """
+    c = float(blend_coefficient(t, 1.0))
+    return torch.lerp(local_path(x, plan, views, denoise), global_path(x, factor, (0.99 * c + 0.01) * deviation, denoise), c)
+
+
+def local_path(x: Tensor, plan: WindowPlan, views: np.ndarray, denoise: Denoise) -> Tensor:
+    """MultiDiffusion: x₀ of each window, averaged where they overlap; beyond the picture is zero."""
+    (r_h, r_w), (h, w) = plan.jitter, plan.grid
+    total = F.pad(torch.zeros_like(x), (r_w, r_w, r_h, r_h))
+    count = torch.zeros_like(total[:1, :1])
+
+    def inside(chunk: list) -> Tensor:
+        def cut(z: Tensor) -> Tensor:
+            padded = F.pad(z, (r_w, r_w, r_h, r_h))
+            return torch.stack([padded[..., t:b, left:right] for t, b, left, right in chunk], 1).flatten(0, 1)
+
+        return denoise(cut(x), cut, [(top, left) for top, _, left, _ in chunk])
+
+    for chunk, out in in_chunks(views.tolist(), inside, plan.size, plan.grid, whole=True):
+        for (t, b, left, right), window in zip(chunk, rearrange(out, "(b n) c h w -> n b c h w", n=len(chunk))):
+            total[..., t:b, left:right].add_(window)
+            count[..., t:b, left:right].add_(1)
+    within = (..., slice(r_h, r_h + h), slice(r_w, r_w + w))
+    return total[within] / count[within]
+
+
+def global_path(x: Tensor, factor: int, deviation: float, denoise: Denoise) -> Tensor:
+    """x₀ = x − σ ε, where ε is predicted on each lattice [a::s, b::s] of the blurred latent.
+
+    The prediction x₀' there gives σ ε = blurred − x₀'. The latent is padded with zeros, on top and left, to multiples of s.
+    """
+    h, w = x.shape[-2:]
+    pad = (-w % factor, 0, -h % factor, 0)
+    whole = F.pad(x, pad)
+    blurred = matched(gaussian_blur(whole, factor, deviation), whole)
+    out = torch.empty_like(blurred)
+    lattices = [(..., slice(a, None, factor), slice(b, None, factor)) for a in range(factor) for b in range(factor)]
+    rows, columns = whole.shape[-2:]
+    size = (rows // factor, columns // factor)
+
+    def inside(chunk: list) -> Tensor:
+        def take(z: Tensor) -> Tensor:
+            return torch.stack([z[lattice] for lattice in chunk], 1).flatten(0, 1)
+
+        return denoise(take(blurred), lambda z: take(F.pad(z, pad)), None)
+
+    for chunk, result in in_chunks(lattices, inside, size, (rows, columns), whole=True):
+        for lattice, x0 in zip(chunk, rearrange(result, "(b n) c h w -> n b c h w", n=len(chunk))):
+            out[lattice] = x0
+    return (whole - blurred + out)[..., pad[2] :, pad[0] :]
+
+
+def gaussian_blur(x: Tensor, factor: int, deviation: float) -> Tensor:
+    """Gaussian of size 2·factor − 1 over [B, C, h, w], zeros beyond the edges."""
+    vertical, horizontal = (gaussian_band(length, factor, x, deviation) for length in x.shape[-2:])
+    return vertical @ x @ horizontal
+
+
+def matched(x: Tensor, like: Tensor) -> Tensor:
+    """x [B, C, h, w] with the mean and standard deviation that each sample of `like` has."""
+    (mean, deviation), (own_mean, own_deviation) = (
+        (z.mean((1, 2, 3), keepdim=True), z.std((1, 2, 3), keepdim=True)) for z in (like, x)
+    )
+    return (x - own_mean) / own_deviation * deviation + mean

@@ -1,0 +1,1 @@
+"""The cascade and what it is made of."""

@@ -1,0 +1,58 @@
+"""FreeScaleBlendSampler: the cascade's blend for ComfyUI's own custom-sampling nodes."""
+
+from comfy_api.latest import io
+
+from ...freescale_core.detail import HIGHEST_DETAIL
+from ..host.errors import within_limits
+from ..host.schema import where_known
+from ..host.stage.blend import BlendSampler
+from ..host.stage.plan import require_detail_map
+from ..host.stage.samplers import require_blendable
+from ..host.types import DetailMap
+
+NAME = "FreeScale Blend Sampler"
+
+
+class FreeScaleBlendSampler(io.ComfyNode):
+    """A SAMPLER that blends (FreeScale, section 3.1)."""
+
+    @classmethod
+    @where_known(search_aliases=["upscale sampler", "skip residual", "hires fix"])
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FreeScaleBlendSampler",
+            display_name=NAME,
+            category="FreeScale",
+            description=(
+                "Holds each sampling step to the noised input latent, less and less as detail is added. Wire it between "
+                "KSamplerSelect and SamplerCustomAdvanced; the latent is the enlarged previous stage."
+            ),
+            inputs=[
+                io.Sampler.Input("sampler", tooltip="From KSamplerSelect or another sampler node."),
+                io.Float.Input(
+                    "detail",
+                    default=2.0,
+                    min=0.0,
+                    max=HIGHEST_DETAIL,
+                    step=0.05,
+                    tooltip=(
+                        "Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is"
+                        " the paper's; 1 or less for 8K."
+                    ),
+                ),
+                DetailMap.Input(
+                    "detail_map",
+                    optional=True,
+                    tooltip="A different detail for each region, from FreeScale Region Detail. Replaces detail.",
+                ),
+            ],
+            outputs=[io.Sampler.Output(display_name="SAMPLER", tooltip="For SamplerCustom or SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    @within_limits
+    def execute(cls, sampler, detail, detail_map=None) -> io.NodeOutput:
+        require_blendable(sampler, NAME, "sampler")
+        if detail_map is not None:
+            require_detail_map(NAME, detail_map)
+        return io.NodeOutput(BlendSampler(sampler, detail, detail_map))

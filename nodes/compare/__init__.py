@@ -1,0 +1,1 @@
+"""Pictures and methods beside each other."""

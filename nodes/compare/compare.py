@@ -1,0 +1,40 @@
+"""FreeScaleCompare: two pictures, zoomed as one in the editor."""
+
+from comfy_api.latest import io
+
+from ..host.pictures import previews, require_picture
+from ..host.schema import where_known
+
+NAME = "FreeScale Compare"
+
+
+class FreeScaleCompare(io.ComfyNode):
+    """Gives js/compare.js what it shows; the keys are not `images`, which the client would show once more by itself."""
+
+    @classmethod
+    @where_known(search_aliases=["image comparer", "before after", "slider", "side by side", "A/B", "zoom", "difference"])
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FreeScaleCompare",
+            display_name=NAME,
+            category="FreeScale/compare",
+            description=(
+                "Shows two pictures side by side or under a slider, zoomed and moved as one, whatever their sizes: a 1K picture"
+                " and its 4K result, or two methods."
+            ),
+            inputs=[
+                io.Image.Input(
+                    "image_a", tooltip="The picture on the left. Of a batch each one is compared with its like in image_b."
+                ),
+                io.Image.Input(
+                    "image_b", tooltip="The picture on the right. It may have another size; both are fitted to the same frame."
+                ),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, image_a, image_b) -> io.NodeOutput:
+        for name, image in (("image_a", image_a), ("image_b", image_b)):
+            require_picture(NAME, name, image)
+        return io.NodeOutput(ui={"freescale_a": previews(image_a), "freescale_b": previews(image_b)})

@@ -1,0 +1,55 @@
+"""FreeScaleGrid: pictures side by side."""
+
+from comfy_api.latest import io
+
+from ..host.errors import bad_input, within_limits
+from ..host.pictures import require_picture
+from ..host.schema import where_known
+from .contact_sheet import grid
+
+NAME = "FreeScale Grid"
+PICTURES = 9
+LARGEST_CELL = 4096  # px
+
+
+class FreeScaleGrid(io.ComfyNode):
+    """One picture of many, in rows."""
+
+    @classmethod
+    @where_known(search_aliases=["contact sheet", "collage", "XY plot", "side by side", "image grid", "combine images"])
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FreeScaleGrid",
+            display_name=NAME,
+            category="FreeScale/compare",
+            description="Puts pictures side by side in one. Sizes may differ: all are shown at the size of the largest.",
+            inputs=[
+                io.Int.Input("columns", default=3, min=1, max=64, tooltip="Pictures in a row."),
+                io.Int.Input(
+                    "cell",
+                    default=1024,
+                    min=64,
+                    max=LARGEST_CELL,
+                    step=64,
+                    tooltip="Longer side of a picture in the grid, in px.",
+                ),
+                *(
+                    io.Image.Input(
+                        f"picture_{n}", optional=True, tooltip="A picture; each one of a batch gets a place of its own."
+                    )
+                    for n in range(1, PICTURES + 1)
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="IMAGE", tooltip="The grid.")],
+        )
+
+    @classmethod
+    @within_limits
+    def execute(cls, columns, cell, **wired) -> io.NodeOutput:
+        names = [name for name in (f"picture_{n}" for n in range(1, PICTURES + 1)) if wired.get(name) is not None]
+        for name in names:
+            require_picture(NAME, name, wired[name])
+        pictures = [picture for name in names for picture in wired[name]]
+        if not pictures:
+            raise bad_input(NAME, "picture_1", "none", "there is nothing to show. Wire at least one picture")
+        return io.NodeOutput(grid(pictures, min(columns, len(pictures)), cell))

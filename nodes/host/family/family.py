@@ -1,0 +1,78 @@
+"""What the pack asks about a MODEL."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any
+
+import torch
+from comfy.model_base import BaseModel
+
+from ....freescale_core.dilation import Layer
+from ....freescale_core.geometry import ENLARGED_FROM, Enlargement, enlargement
+from .noise import VarianceExploding
+
+AttentionLayer = tuple[str, int, int]  # section, block, index in the transformer: the host's key of a self-attention
+Grid = tuple[int, int]  # (h, w) tokens
+
+
+@dataclass(frozen=True)
+class Family(ABC):
+    """The answers for one model, or for the copy of it that is running: modules are that copy's own.
+
+    Layers are named as in a model that nothing was injected into, so the names hold for every copy, at any time.
+    """
+
+    base: BaseModel
+    network: torch.nn.Module
+    noise: VarianceExploding
+    native: tuple[int, int]  # (height, width) px of the pictures that it was trained on
+    latent_channels: int
+    cell: int  # px a side of a latent's cell
+    patch: int  # cells a side of a token, where tokens are finest
+
+    @property
+    def side_step(self) -> int:
+        """Sides of pictures, in px, are multiples of it."""
+        return self.cell * self.patch
+
+    @property
+    def native_tokens(self) -> int:
+        """Tokens of the largest picture that is not enlarged, where they are finest."""
+        return int(ENLARGED_FROM * prod(self.native) / self.side_step**2)
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) cells of a picture in px."""
+        return height // self.cell, width // self.cell
+
+    def picture_size(self, h: int, w: int) -> tuple[int, int]:
+        """(height, width) px of a latent in cells."""
+        return h * self.cell, w * self.cell
+
+    def enlarged(self, h: int, w: int) -> Enlargement | None:
+        """How many times a latent of h × w cells exceeds a native one; None where it is native or smaller."""
+        return enlargement(*self.picture_size(h, w), sqrt(prod(self.native)))
+
+    @abstractmethod
+    def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
+        """The grid of a self-attention's tokens q, k [B, n, C]; None where they are not the picture's."""
+
+    @abstractmethod
+    def attention_layers(self) -> list[AttentionLayer]:
+        """Every self-attention over the picture."""
+
+    @abstractmethod
+    def convolutions(self) -> dict[Layer, torch.nn.Conv2d]:
+        """The 3×3 convolutions inside the network's blocks (not its first and last); none where it has no such."""
+
+    @abstractmethod
+    def feed_forwards(self) -> list[torch.nn.Module]:
+        """The feed-forwards over tokens [B, n, C] that are the host's own and may be given a part of the tokens at a time."""
+
+    @abstractmethod
+    def with_crops(self, conditions: dict[str, Any], corners: list[tuple[int, int]]) -> dict[str, Any]:
+        """The inputs of a call on B·n windows, the samples outermost, with the (top, left) cells of each of n as its crop."""
+
+    @abstractmethod
+    def call_bytes(self, batch: int, height: int, width: int) -> int:
+        """Bytes that one call takes at least beside the weights, on `batch` pictures of height × width px."""

@@ -1,0 +1,1 @@
+"""Other methods on a MODEL, on the same seam as FreeScale's."""

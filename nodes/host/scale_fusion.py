@@ -1,0 +1,128 @@
+"""Scale Fusion on a MODEL (P §3.3): its self-attentions, while a call is enlarged and inside the sigma range."""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...freescale_core.attention import Attend, global_attention, local_attention, scale_fusion
+from ...freescale_core.blur import fold_feature_blur
+from ...freescale_core.geometry import Enlargement
+from ...freescale_core.grammar.blocks import Selection
+from ...freescale_core.windows import draw_key, fixed_views, jittered_views, window_plan
+from .errors import bad_input
+from .family import AttentionLayer, Grid, family_of
+from .seam.attention import replaced_attention, with_patch
+from .seam.calls import Call, on_enlarged
+from .seam.feed_forward import chunk_feed_forwards
+
+KEY = "freescale_scale_fusion"
+BRANCHES = BOTH, GLOBAL_ONLY, LOCAL_ONLY = ("both", "global only", "local only")
+FINE = 4  # latent cells per token, at most, of the layers that "mixed" strides: of SDXL the 10 at half the latent's size
+# Draft's windows: measured on the demo model, the down and middle blocks and the first steps change the picture least.
+DRAFT_SECTION, DRAFT_START_PERCENT = "output", 0.55
+
+
+@dataclass(frozen=True)
+class ScaleFusion:
+    """The settings of one ScaleFusionAttentionPatch."""
+
+    branches: str  # both; or one alone, which the paper's ablation has
+    global_attention: str  # full, strided, or mixed: strided in the layers that cost the most
+    draft: bool  # windows only where they show most
+    blur_features: bool
+    jitter: bool
+    seed: int
+    native_size: int
+    start_percent: float
+    end_percent: float
+    blocks: Selection
+
+
+def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> ModelPatcher:
+    """A clone of `model` whose chosen self-attentions do Scale Fusion whenever the picture is enlarged.
+
+    Raises ValueError, in the name of `node`, where the chosen blocks have no self-attention.
+    """
+    every_layer = family_of(model, node).attention_layers()
+    layers = [layer for layer in every_layer if settings.blocks.contains(*layer[:2])]
+    if not layers:
+        blocks = ("middle" if section == "middle" else f"{section}.{block}" for section, block, _ in every_layer)
+        problem = f"none of them has self-attention. This model has it in {', '.join(dict.fromkeys(blocks))}"
+        raise bad_input(node, "blocks", str(settings.blocks), problem)
+    warn = _Once()
+
+    def fused(call: Call) -> Tensor:
+        noise = call.family.noise
+        if not noise.sigma(settings.end_percent) <= call.sigma <= noise.sigma(settings.start_percent):
+            return call.run()
+        late = call.sigma <= noise.sigma(DRAFT_START_PERCENT)
+        h, w = call.x.shape[-2:]
+        compute = partial(_fuse, settings, call.enlarged, (settings.seed, call.sigma, h, w), late)
+        options = replaced_attention(call.options, call.family, layers, compute, warn)
+        # First, because the patches of others expect the batch they know.
+        fold = partial(_fold, call.enlarged, frozenset(layers))
+        return call.run(options=with_patch(options, "attn1_output_patch", fold, first=True))
+
+    patched = model.clone()
+    on_enlarged(patched, KEY, fused, settings.native_size)
+    chunk_feed_forwards(patched, settings.native_size)
+    return patched
+
+
+def _fuse(
+    settings: ScaleFusion,
+    enlarged: Enlargement,
+    draw: tuple[int, float, int, int],  # seed, σ, h, w of the latent
+    late: bool,
+    layer: AttentionLayer,
+    attend: Attend,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    grid: Grid,
+) -> Tensor:
+    """Scale Fusion of one layer's projected tokens; with the feature blur, [global, fused] stacked on the batch."""
+    fine = prod(grid) * FINE >= prod(draw[-2:])
+    strided = settings.global_attention == "strided" or (settings.global_attention == "mixed" and fine)
+    strides = enlarged.strides if strided else None
+    if settings.branches == GLOBAL_ONLY or (settings.draft and not (late and layer[0] == DRAFT_SECTION)):
+        return global_attention(q, k, v, grid, attend, strides)
+    plan = window_plan(*grid, enlarged.ratio)
+    views = jittered_views(plan, draw_key(*draw, *layer)) if settings.jitter else fixed_views(plan)
+    if settings.branches == LOCAL_ONLY:
+        return local_attention(q, k, v, plan, views, attend)
+    overall, fused = scale_fusion(q, k, v, plan, views, enlarged.factor, attend, strides)
+    return torch.cat([overall, fused]) if settings.blur_features else fused
+
+
+@torch.compiler.disable
+def _fold(enlarged: Enlargement, layers: frozenset, n: Tensor, extra_options: dict, **kwargs) -> Tensor:
+    """After to_out: fold a stacked [global, fused] batch of one of these layers back into one."""
+    batch, _, h, w = extra_options["activations_shape"]
+    ours = (*extra_options["block"], extra_options["block_index"]) in layers
+    if not ours or tuple(n.shape[:2]) != (2 * batch, h * w):  # a layer left alone, perhaps in tiles of its own
+        return n
+    plain, fused = n.chunk(2)
+    return fold_feature_blur(plain, fused, enlarged.factor)
+
+
+class _Once:
+    """Warns, once for a patched model, of tokens that are not the picture's grid: tiled, merged or temporal ones."""
+
+    def __init__(self):
+        self.done = False
+
+    def __call__(self, layer: AttentionLayer) -> None:
+        if not self.done:
+            section, block, _ = layer
+            logging.warning(
+                f"FreeScale Scale Fusion: attention in {section}.{block} (and perhaps elsewhere) gets tokens that are not the "
+                "picture's grid, as HyperTile and ToMe make them. Such layers keep their own attention; remove the other node to "
+                "have Scale Fusion everywhere."
+            )
+        self.done = True

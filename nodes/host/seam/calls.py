@@ -1,0 +1,74 @@
+"""The calls of a model on an enlarged picture, which every method begins with."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ....freescale_core.geometry import Enlargement
+from ..family import Family, give_native_size, running_family
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the running model on an enlarged picture, as ComfyUI's apply_model gets it."""
+
+    family: Family  # of the model that runs, which may be a copy of the one that was patched
+    enlarged: Enlargement
+    execute: Callable[..., Tensor]  # what else is wrapped around the model, and the model
+    x: Tensor  # the noised latent [B, C, h, w]
+    t: Tensor  # σ, [B]
+    c_concat: Tensor | None
+    c_crossattn: Tensor | None
+    control: Any
+    options: dict  # transformer_options
+    conditions: dict[str, Any]  # everything else, by name
+
+    @property
+    def sigma(self) -> float:
+        """σ of the call."""
+        return float(self.t.flatten()[0])
+
+    def run(self, **changed) -> Tensor:
+        """The denoised latent that the model answers, with some of its inputs changed."""
+        call = replace(self, **changed)
+        inputs = call.x, call.t, call.c_concat, call.c_crossattn, call.control, call.options
+        return call.execute(*inputs, **call.conditions)
+
+
+def on_enlarged(patched: ModelPatcher, key: str, act: Callable[[Call], Tensor], native_size: int = 0) -> None:
+    """Let `act` answer a clone's every call on an enlarged picture; its calls on others stay the host's own.
+
+    Everything is read from the model that runs, so that copies of it (compiled, another device's) work with their own modules.
+    `native_size` is what the method's node was given, 0 where it leaves it to the model.
+    """
+    give_native_size(patched, native_size)
+
+    def around_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+        options = transformer_options or {}
+        family = running_family(executor.class_obj, options, native_size)
+        enlarged = family.enlarged(*x.shape[-2:])
+        if enlarged is None:
+            return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+        return act(Call(family, enlarged, executor, x, t, c_concat, c_crossattn, control, options, kwargs))
+
+    patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, around_model)
+
+
+@contextmanager
+def replaced(module: torch.nn.Module, name: str, value: Any) -> Iterator[None]:
+    """Within it a module has its own `name`; afterwards it has what it had before, if anything."""
+    before = vars(module).get(name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        if before is None:
+            delattr(module, name)
+        else:
+            setattr(module, name, before)

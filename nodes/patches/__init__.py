@@ -1,0 +1,1 @@
+"""Nodes that patch a MODEL with FreeScale."""

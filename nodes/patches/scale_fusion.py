@@ -1,0 +1,194 @@
+"""ScaleFusionAttentionPatch: Scale Fusion in every self-attention of later stages."""
+
+from comfy_api.latest import io
+
+from ...freescale_core.grammar.blocks import parse_blocks
+from ..host.errors import parsed, require_order, validity, within_limits
+from ..host.family import family_of
+from ..host.scale_fusion import BOTH, BRANCHES, ScaleFusion, with_scale_fusion
+from ..host.schema import advanced, where_known
+
+NAME = "FreeScale Scale Fusion"
+CUSTOM = "custom"
+PRESETS = {  # name → (global_attention, whether the windows act only where they show most)
+    "Exact": ("full", False),
+    "Balanced": ("mixed", False),
+    "Fast": ("strided", False),
+    "Draft": ("strided", True),
+}
+
+
+class ScaleFusionAttentionPatch(io.ComfyNode):
+    """The MODEL with Scale Fusion (FreeScale, section 3.3)."""
+
+    @classmethod
+    @where_known(
+        search_aliases=[
+            "high resolution",
+            "4K",
+            "8K",
+            "repeated objects",
+            "duplicates",
+            "tiled attention",
+            "windowed attention",
+            "高解像度",
+            "高分辨率",
+            "고해상도",
+        ]
+    )
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ScaleFusionAttentionPatch",
+            display_name=NAME,
+            category="FreeScale",
+            description=(
+                "Keeps one big picture one picture: fine detail comes from native-size windows, the layout from the whole. "
+                "Acts only above the model's native size; below it nothing changes."
+            ),
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after."
+                ),
+                io.Combo.Input(
+                    "global_attention",
+                    options=["full", "strided", "mixed"],
+                    default="full",
+                    tooltip=(
+                        "full: exact. strided: the layout is computed on interleaved sub-grids, much faster from 4K up, slightly"
+                        " different. mixed: strided only in the finest layers, which cost the most."
+                    ),
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "blur_axes",
+                        options=["hw", "hwd"],
+                        default="hw",
+                        tooltip=(
+                            "How layout and detail are separated. hw: over the picture, as the paper says. hwd: over the features"
+                            " too, as the authors' current code does."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Boolean.Input(
+                        "jitter", default=True, tooltip="Move the windows a little at every step, so that no seam can build up."
+                    )
+                ),
+                advanced(
+                    io.Int.Input(
+                        "seed",
+                        default=0,
+                        min=0,
+                        max=0xFFFFFFFFFFFFFFFF,
+                        control_after_generate=False,
+                        tooltip="Seed of the jitter. The same seed gives the same picture, bit for bit.",
+                    )
+                ),
+                advanced(
+                    io.Int.Input(
+                        "native_size",
+                        default=0,
+                        min=0,
+                        max=8192,
+                        step=64,
+                        tooltip=(
+                            "0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was"
+                            " trained at, e.g. 512 for SDXL Turbo."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "start_percent",
+                        default=0.0,
+                        min=0.0,
+                        max=1.0,
+                        step=0.01,
+                        tooltip="Where in the sampling it begins to act: 0 = from the start.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "end_percent",
+                        default=1.0,
+                        min=0.0,
+                        max=1.0,
+                        step=0.01,
+                        tooltip="Where in the sampling it stops acting: 1 = at the end.",
+                    )
+                ),
+                advanced(
+                    io.String.Input(
+                        "blocks",
+                        default="all",
+                        tooltip="Which U-Net blocks take part: all, or a list such as down, middle, up, input.4-8, output.0-2.",
+                    )
+                ),
+                io.Combo.Input(
+                    "preset",
+                    options=[CUSTOM, *PRESETS],
+                    default=CUSTOM,
+                    optional=True,
+                    tooltip=(
+                        "From exact to fast: Exact, Balanced (layout strided in the finest layers), Fast (everywhere), Draft (and"
+                        " windows only late and in the up blocks), each instead of global_attention. custom: as global_attention"
+                        " says."
+                    ),
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "branches",
+                        options=list(BRANCHES),
+                        default=BOTH,
+                        optional=True,
+                        tooltip=(
+                            "both is Scale Fusion. global only and local only leave one of its two attentions out, to compare"
+                            " with."
+                        ),
+                    )
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    display_name="MODEL", tooltip="The model with Scale Fusion; wire it to the cascade or to any sampler."
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, blocks: str | None = None) -> bool | str:
+        """Refuse a mistyped block list when Queue is pressed."""
+        return validity(NAME, "blocks", blocks, parse_blocks)
+
+    @classmethod
+    @within_limits
+    def execute(
+        cls,
+        model,
+        global_attention,
+        blur_axes,
+        jitter,
+        seed,
+        native_size,
+        start_percent,
+        end_percent,
+        blocks,
+        preset=CUSTOM,
+        branches=BOTH,
+    ) -> io.NodeOutput:
+        family_of(model, NAME)
+        require_order(NAME, "start_percent", start_percent, end_percent, "so nothing would happen")
+        global_attention, draft = PRESETS.get(preset, (global_attention, False))
+        settings = ScaleFusion(
+            branches=branches,
+            global_attention=global_attention,
+            draft=draft,
+            blur_features=blur_axes == "hwd",
+            jitter=jitter,
+            seed=seed,
+            native_size=native_size,
+            start_percent=start_percent,
+            end_percent=end_percent,
+            blocks=parsed(NAME, "blocks", blocks, parse_blocks),
+        )
+        return io.NodeOutput(with_scale_fusion(model, settings, NAME))

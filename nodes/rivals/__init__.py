@@ -1,0 +1,1 @@
+"""Other methods as nodes, to compare with."""

@@ -1,0 +1,56 @@
+"""FreeScaleRivalFouriScale: FouriScale, to compare with."""
+
+from comfy_api.latest import io
+
+from ..host.errors import require_order, within_limits
+from ..host.rivals.fouriscale import with_fouriscale
+from ..host.schema import where_known
+from .inputs import MODEL, NATIVE_SIZE, PATCHED
+
+NAME = "FreeScale Rival FouriScale"
+
+
+class FreeScaleRivalFouriScale(io.ComfyNode):
+    """The MODEL with low-passed, dilated convolutions and three-branch guidance (arXiv 2403.12963)."""
+
+    @classmethod
+    @where_known(search_aliases=["low-pass", "frequency", "high resolution", "compare methods", "baseline"])
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="FreeScaleRivalFouriScale",
+            display_name=NAME,
+            category="FreeScale/rivals",
+            description=(
+                "FouriScale, to compare FreeScale with: dilated convolutions behind a low-pass filter, guided by a more weakly "
+                "filtered prediction. Sample directly at the large size; it acts only above the model's native size."
+            ),
+            inputs=[
+                MODEL,
+                io.Float.Input(
+                    "full_percent",
+                    default=0.4,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip=(
+                        "Until here the dilation is the picture's enlargement; then it falls. 0.4 is the paper's 20 of 50 steps."
+                    ),
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=0.7,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Where in the sampling it stops: 0.7 is the paper's 35 of 50 steps.",
+                ),
+                NATIVE_SIZE,
+            ],
+            outputs=[PATCHED],
+        )
+
+    @classmethod
+    @within_limits
+    def execute(cls, model, full_percent, end_percent, native_size) -> io.NodeOutput:
+        require_order(NAME, "full_percent", full_percent, end_percent, "where the method stops")
+        return io.NodeOutput(with_fouriscale(model, full_percent, end_percent, native_size, NAME))
