@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tools"))
@@ -25,6 +26,12 @@ for _path in (
     "tests/web/painter/painter",
 ):
     inside.load(Path(_path).name, ROOT / f"{_path}.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Small tensors only wait for a second thread, and other threads are other bits: so it is one, whatever is collected."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

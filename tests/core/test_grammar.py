@@ -128,13 +128,13 @@ texts = st.one_of(st.text(), st.lists(tokens, max_size=12).map("".join), st.text
 
 @given(texts)
 def test_any_text_is_read_or_refused_quickly(text):
-    start = time.perf_counter()
+    start = time.thread_time()  # other programs do not count
     for parse, kind in ((parse_blocks, Selection), (parse_stages, list), (lambda t: stage_sizes(t, 512, 768), list)):
         try:
             assert isinstance(parse(text), kind)
         except ValueError as error:
             assert len(str(error)) > 20  # a sentence, not a bare code
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5
 
 
 @given(

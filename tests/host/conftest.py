@@ -8,8 +8,6 @@ import torch
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from patching import LARGE, NATIVE, ODD, OUTPUT, bits_of, state_of
 
-torch.set_num_threads(1)  # tensors this small only wait for a second thread
-
 SDXL = families.FAMILIES["SDXL"]
 
 

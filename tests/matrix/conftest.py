@@ -15,8 +15,6 @@ from freescale.nodes.host.stage.run import run_stage
 
 from tools.folders import ROOT
 
-torch.set_num_threads(1)
-
 SETTINGS = dict(
     seed=3, steps=3, cfg=2.0, sampler_name="euler", scheduler="ddim_uniform", denoise=0.7, detail=2.0, resize_in="latent", vae_tiling="auto"
 )  # fmt: skip

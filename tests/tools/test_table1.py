@@ -1,6 +1,7 @@
 """dev.py table1 on the demo model: the code that runs on a checkpoint, with tiny settings and a metrics network of random weights."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -62,7 +63,8 @@ def command(files):
 def interrupted(files, command):
     """When each picture was drawn before somebody pressed Ctrl-C."""
     folder = files / "pictures"
-    run = subprocess.Popen([sys.executable, FOLDER, *command()], stderr=subprocess.PIPE, text=True)
+    threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # or it would round otherwise than we do
+    run = subprocess.Popen([sys.executable, FOLDER, *command()], stderr=subprocess.PIPE, text=True, env=threads)
     while not (folder / "reference" / "00000.png").exists():
         assert run.poll() is None, run.stderr.read()
         time.sleep(0.05)
@@ -118,6 +120,12 @@ def test_pictures_of_other_settings_are_refused(files, command, result):
     for changed, complaint in (({"steps": 3}, "steps was 2, is 3"), ({"prompts": files / "other.txt"}, "prompt 1 was 'hat no")):
         with pytest.raises(Trouble, match=complaint):
             table.main(command(**changed))
+    torch.set_num_threads(2)  # draws other bits, and in another time
+    try:
+        with pytest.raises(Trouble, match="device was CPU, 1 threads, is CPU, 2 threads"):
+            table.main(command())
+    finally:
+        torch.set_num_threads(1)
     more = [*PROMPTS.splitlines(), "hue 0.5"]
     for prompts in (more, more[:2]):  # more or fewer images of the same prompts are fine
         drawing.claim(files / "pictures", result["settings"], prompts)

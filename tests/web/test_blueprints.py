@@ -1,7 +1,7 @@
 """The blueprints of subgraphs/: a person finds them by name, wires them into an ordinary workflow and runs it."""
 
 import pytest
-from editor import WIDGETS, default_value, run, set_values
+from editor import WIDGETS, default_value, double_click, run, set_values
 
 from tools.folders import ROOT
 
@@ -46,10 +46,11 @@ def defaults(info: dict) -> dict:
 @pytest.mark.parametrize("name", NAMES)
 def test_blueprint(client, server, artifacts, name):
     client.evaluate("() => app.graph.clear()")
-    client.mouse.dblclick(1500, 700)
+    double_click(client, 1500, 700)
+    client.locator("[role=search] [role=combobox]:focus").wait_for()  # or the canvas would take the letters for its shortcuts
     client.keyboard.type(name, delay=20)
     client.get_by_role("option").filter(has_text=name).first.click()
-    client.wait_for_function("() => app.graph._nodes.length === 1")
+    client.wait_for_function("() => app.graph._nodes.length === 1 && !document.querySelector('[role=search]')")
     client.mouse.click(1500, 700)  # puts it down
     client.keyboard.press("Escape")
 

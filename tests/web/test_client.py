@@ -113,12 +113,12 @@ def test_a_missing_node_would_be_noticed(client):
     graph = saved("freescale_demo")
     graph["nodes"][2]["type"] = "FreeScaleNoSuchNode"
     show(client, graph)
-    client.wait_for_function(f"() => ({COMPLAINTS})().length", timeout=10_000)
+    client.wait_for_function(f"() => ({COMPLAINTS})().length")
     assert client.evaluate(UNKNOWN_NODES) == ["FreeScaleNoSuchNode"]
     assert "FreeScaleNoSuchNode" in client.evaluate(COMPLAINTS)[0]
     client.keyboard.press("Escape")
     show(client, saved("freescale_demo"))
-    client.wait_for_function(f"() => !({COMPLAINTS})().length", timeout=10_000)
+    client.wait_for_function(f"() => !({COMPLAINTS})().length")
 
 
 def test_the_help_page_shows_its_pictures(client, artifacts):

@@ -263,7 +263,7 @@ def test_pictures_come_back_with_the_tab_and_the_hint_with_the_page(compared):
     compared.wait_for_function("() => !app.graph._nodes.length")
     compared.evaluate("() => app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
     compared.wait_for_function(f"() => {COMPARE}")
-    compared.wait_for_function(f"() => ({STATE})().filled", timeout=10_000)
+    compared.wait_for_function(f"() => ({STATE})().filled")
     compared.wait_for_timeout(1500)
     compared.reload()
     compared.wait_for_function(READY, timeout=60_000)

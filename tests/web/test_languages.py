@@ -61,4 +61,4 @@ def test_a_setting_explains_itself(foreign):
     else:
         x, y = foreign.evaluate(PLACE, SETTING)
         foreign.mouse.move(x, y, steps=2)
-    bubble.wait_for(timeout=10_000)
+    bubble.wait_for()

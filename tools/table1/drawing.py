@@ -123,7 +123,7 @@ def settings_of(checkpoint: Checkpoint, steps: int, target: int) -> dict:
         "checkpoint": checkpoint.sha256,
         "size": target,
         "steps": steps,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "comfyui": comfyui_version.__version__,
         "code": sha256(sorted(code)),

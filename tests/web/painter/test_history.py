@@ -70,6 +70,6 @@ def test_the_graphs_own_undo_takes_a_session_back(region):
     painter.done()
     assert len(json.loads(client.evaluate(VALUE))["shapes"]) == 2
     client.evaluate("app.extensionManager.workflow.activeWorkflow.changeTracker.undo()")
-    client.wait_for_function(f"() => ({VALUE})() === ''", timeout=5000)
+    client.wait_for_function(f"() => ({VALUE})() === ''")
     client.evaluate("app.extensionManager.workflow.activeWorkflow.changeTracker.redo()")
-    client.wait_for_function(f"() => ({VALUE})() !== ''", timeout=5000)
+    client.wait_for_function(f"() => ({VALUE})() !== ''")

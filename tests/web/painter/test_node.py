@@ -150,10 +150,10 @@ def test_a_loaded_picture_is_there_at_once(client):
             load.connect(0, regions, 'image')
         }"""
     )
-    client.wait_for_function(f"() => ({PICTURE})() === 256", timeout=5000)
+    client.wait_for_function(f"() => ({PICTURE})() === 256")
     client.locator(".freescale-regions canvas").last.dblclick()
     # Not image.decode(): that fails before the image has its source.
-    loaded = "async image => { for (let n = 0; n < 100 && !image.naturalWidth; n++) await new Promise(r => setTimeout(r, 50)); return image.naturalWidth }"
+    loaded = "async image => { for (let n = 0; n < 600 && !image.naturalWidth; n++) await new Promise(r => setTimeout(r, 50)); return image.naturalWidth }"
     assert client.frame_locator(FRAME).locator("#backdrop").evaluate(loaded) == 256
     client.evaluate("document.querySelector('.freescale-painter').close()")
 
