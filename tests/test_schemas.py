@@ -14,6 +14,7 @@ from pathlib import Path
 
 import comfy.samplers
 import pytest
+from editor import SEED_CONTROLS, WIDGETS
 from freescale.nodes import NODES
 
 from tools.folders import ROOT
@@ -22,10 +23,7 @@ SNAPSHOT = Path(__file__).with_name("schemas.json")
 ANEW = "FREESCALE_SCHEMAS=write python dev.py test tests/test_schemas.py"
 HOSTS = {"the host's samplers": comfy.samplers.KSampler.SAMPLERS, "the host's schedulers": comfy.samplers.KSampler.SCHEDULERS}
 LIMITS = {"min": max, "max": min}  # which of two values lets fewer through
-# What the editor knows of the host's inputs.
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
-UPLOADS = ("image_upload", "animated_image_upload", "video_upload")
-SEED_CONTROLS = ("fixed", "increment", "increment-wrap", "decrement", "randomize")
+UPLOADS = ("image_upload", "animated_image_upload", "video_upload")  # marks of inputs that get an upload button
 # What else of an input decides which widget it gets, what the editor sends, and what the server takes.
 MARKS = ("step", "round", "forceInput", "socketless", "widgetType", "multiselect", "dynamicPrompts", "rawLink", *UPLOADS)
 FLAGS = {

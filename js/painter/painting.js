@@ -1,4 +1,4 @@
-// The painted regions as text: the format of docs/regions.md, version 1. nodes/painting.py reads the same.
+// The painted regions as text: the format of docs/regions.md, version 1. nodes/region/painting.py reads the same.
 
 export const UNITS = 10_000; // coordinates: 1/10000 of the picture's width and height; radii: of its longer side
 const TOLERANCE = 0.08; // how far simplification may move a stroke's line, as a part of the brush's radius
@@ -7,7 +7,7 @@ const MOST_SHAPES = 10_000;
 const NUMBERS = { stroke: 2, rectangle: 4, ellipse: 4, lasso: 6, fill: 0, invert: 0 }; // at least
 const LEAST_TOLERANCE = 8 / UNITS; // less than a pixel of a 1K picture
 
-/** What is safe to draw; nodes/painting.py says what is wrong with the rest. */
+/** What is safe to draw; nodes/region/painting.py says what is wrong with the rest. */
 function isShape(shape) {
   const { kind, points = [], detail = null, radius = 1, hardness = 1 } = shape ?? {};
   return NUMBERS[kind] <= points.length && [...points, detail ?? 0, radius, hardness].every(Number.isFinite);

@@ -1,4 +1,4 @@
-// The map of α on a grid, from a painting: the browser draws each shape, this composites. nodes/painting.py does it with Pillow.
+// The map of α on a grid, from a painting: the browser draws each shape, this composites. nodes/region/painting.py does it with Pillow.
 import { HIGHEST_DETAIL, pixel } from "./colours.js";
 import { UNITS, vertices } from "./painting.js";
 

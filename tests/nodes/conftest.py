@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-torch.set_num_threads(1)  # tensors this small only wait for a second thread
-
 
 @pytest.fixture(autouse=True)
 def inference_mode():

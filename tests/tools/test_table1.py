@@ -87,7 +87,7 @@ def test_an_interrupted_table_goes_on(files, interrupted, result):
         "settings.json", *(f"{name}/{file}" for name in DRAWN for file in ("00000.png", "00001.png", "minutes.jsonl"))
     }  # fmt: skip
     assert json.loads((files / "table.json").read_text()) == json.loads(json.dumps(result))
-    assert list(result["methods"]) == ["FreeScale"] and 0 < result["methods"]["FreeScale"]["minutes"] < 5
+    assert list(result["methods"]) == ["FreeScale"] and result["methods"]["FreeScale"]["minutes"] > 0
 
 
 def test_the_figures_are_those_of_the_library(files, result):

@@ -41,6 +41,11 @@ class Family(ABC):
         """Tokens of the largest picture that is not enlarged, where they are finest."""
         return int(ENLARGED_FROM * prod(self.native) / self.side_step**2)
 
+    @property
+    def latent_shape(self) -> tuple[str | int, ...]:
+        """What the axes of its latents are: a name, or a number where only one will do."""
+        return "batch", self.latent_channels, "height", "width"
+
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) cells of a picture in px."""
         return height // self.cell, width // self.cell

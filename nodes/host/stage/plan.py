@@ -62,9 +62,9 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
 
 def require_latent(node: str, name: str, family: Family, samples: torch.Tensor) -> None:
     """Refuse what is not a latent of finite values for this model."""
-    channels = family.latent_channels
-    if samples.ndim != 4 or samples.shape[1] != channels:
-        problem = f"the model takes latents of shape [batch, {channels}, height, width]. Use a latent made for this model"
+    shape = family.latent_shape
+    if samples.ndim != len(shape) or any(isinstance(n, int) and n != own for n, own in zip(shape, samples.shape)):
+        problem = f"the model takes latents of shape [{', '.join(map(str, shape))}]. Use a latent made for this model"
         raise bad_input(node, name, list(samples.shape), problem)
     if not torch.isfinite(samples).all():
         problem = "the latent has values that are not numbers. Look at the sampler before it, or its VAE precision"
