@@ -1,4 +1,4 @@
-"""ScaleCrafter (arXiv 2310.07702, a rival): its released tables of which convolutions are re-dilated, by how much and how long."""
+"""ScaleCrafter (arXiv 2310.07702, a rival): its released tables of which convolutions it dilates, how much and how long."""
 
 from dataclasses import dataclass
 from math import ceil

@@ -1,17 +1,18 @@
 """What a MODEL is to the pack: `family_of` answers, and nothing else in the pack tells models apart."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import comfy.utils
 import torch
+from comfy.latent_formats import LatentFormat
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 
 from ..errors import bad_input
-from .family import AttentionLayer, Family, Grid
-from .noise import VarianceExploding, adds_noise
+from .base import AttentionLayer, Family, Grid
+from .model_sampling import VarianceExploding, adds_noise
 from .unet import CELL, OTHER_TASKS, UNet, native_of
 
 __all__ = ["AttentionLayer", "Family", "Grid", "family_of", "give_native_size", "noise_of", "running_family"]
@@ -39,8 +40,8 @@ def family_of(model: ModelPatcher | BaseModel, node: str = "FreeScale", native_s
         raise bad_input(node, "model", name, f"its network is {type(network).__name__}, not a U-Net. {SUPPORTED}")
     if isinstance(base, OTHER_TASKS):
         raise bad_input(node, "model", name, f"it does not make pictures from a prompt. {SUPPORTED}")
-    native, channels = _with_longer_side(native_of(base), native_size), part("latent_format").latent_channels
-    return UNet(base, network, noise_of(part("model_sampling"), node), native, channels, CELL, patch=1)
+    native, latents = _with_longer_side(native_of(base), native_size), cast(LatentFormat, part("latent_format"))
+    return UNet(base, network, noise_of(part("model_sampling"), node), native, latents.latent_channels, CELL, patch=1)
 
 
 def running_family(base: BaseModel, options: dict, native_size: int = 0) -> Family:

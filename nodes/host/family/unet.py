@@ -10,7 +10,7 @@ from comfy.ldm.modules.attention import BasicTransformerBlock, FeedForward, Spat
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, ResBlock, Upsample
 
 from ....freescale_core.dilation import Layer
-from .family import AttentionLayer, Family, Grid
+from .base import AttentionLayer, Family, Grid
 
 CELL = 8  # px
 # U-Nets that make video, other views, larger pictures or depth: nothing that FreeScale's windows or noise are for.

@@ -36,7 +36,8 @@ def with_hidiffusion(model: ModelPatcher, seed: int, native_size: int, node: str
 
     def shrink(call: Call) -> Tensor:
         step, row = call.family.noise.step(call.sigma), shrinking(count, call.enlarged.factor)
-        compute = partial(_windowed, (seed, call.sigma, *call.x.shape[-2:]))
+        h, w = call.x.shape[-2:]
+        compute = partial(_windowed, (seed, call.sigma, h, w))
         options = replaced_attention(call.options, call.family, layers, compute)
         strided, pools = step < row.op_until, step in row.pool
         if pools:
@@ -53,7 +54,15 @@ def with_hidiffusion(model: ModelPatcher, seed: int, native_size: int, node: str
     return patched
 
 
-def _windowed(draw: tuple, layer: AttentionLayer, attend: Attend, q: Tensor, k: Tensor, v: Tensor, grid: Grid) -> Tensor:
+def _windowed(
+    draw: tuple[int, float, int, int],  # seed, σ, h, w of the latent
+    layer: AttentionLayer,
+    attend: Attend,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    grid: Grid,
+) -> Tensor:
     """One layer's attention in windows, moved by a quarter that the draw and the layer decide."""
     return windowed_attention(q, k, v, grid, draw_key(*draw, *layer) % 4, attend)
 

@@ -31,8 +31,8 @@ def _pull(model, detail: float, detail_map: torch.Tensor | None) -> Pull:
     if reference is None or noise is None or not torch.count_nonzero(noise):
         raise ValueError(
             "FreeScale blend: the noise is switched off, so there is no noised reference to hold the picture to. "
-            "Add noise in the sampling node (RandomNoise instead of DisableNoise, add_noise enabled). After SplitSigmas, blend in "
-            "the first part only and give the second an ordinary sampler"
+            "Add noise in the sampling node (RandomNoise instead of DisableNoise, add_noise enabled). After SplitSigmas, blend "
+            "in the first part only and give the second an ordinary sampler"
         )
     law, alpha = noise_of(model.inner_model.inner_model.model_sampling, "FreeScale blend"), detail
     if detail_map is not None:

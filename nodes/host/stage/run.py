@@ -44,8 +44,8 @@ def run_stage(
             raise
         # raised anew below, where the first error no longer keeps the picture's tensors alive
     raise comfy.model_management.OOM_EXCEPTION(
-        f"{node} › stages = '{stage.width}x{stage.height}': there is not enough memory for this stage. What helps, in this order: "
-        "one picture instead of a batch, vae_tiling = always, a smaller stage, starting ComfyUI with --lowvram"
+        f"{node} › stages = '{stage.width}x{stage.height}': there is not enough memory for this stage. What helps, in this "
+        "order: one picture instead of a batch, vae_tiling = always, a smaller stage, starting ComfyUI with --lowvram"
     )
 
 
@@ -80,7 +80,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     return pictures.decode(vae, samples, stage.vae_tiling), {**carried, "samples": samples}
 
 
-def _reference(family: Family, vae: Any, stage: Stage, latent: dict | None, image: torch.Tensor | None) -> torch.Tensor:
+def _reference(family: Family, vae: Any, stage: Stage, latent, image) -> torch.Tensor:
     """z: the picture before, given as a latent or an image or both, at this stage's size, as a latent."""
     if stage.resize_in == "latent":
         samples = latent["samples"] if latent else pictures.encode(vae, image[..., :3], stage.vae_tiling)

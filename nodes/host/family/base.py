@@ -10,7 +10,7 @@ from comfy.model_base import BaseModel
 
 from ....freescale_core.dilation import Layer
 from ....freescale_core.geometry import ENLARGED_FROM, Enlargement, enlargement
-from .noise import VarianceExploding
+from .model_sampling import VarianceExploding
 
 AttentionLayer = tuple[str, int, int]  # section, block, index in the transformer: the host's key of a self-attention
 Grid = tuple[int, int]  # (h, w) tokens
