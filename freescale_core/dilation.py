@@ -1,7 +1,7 @@
 """Restrained dilated convolution (P §3.2) and the tables of which convolutions it reaches."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 import torch.nn.functional as F
@@ -36,12 +36,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, 
 
 @dataclass(frozen=True)
 class Layer:
-    """A 3×3 convolution's place in a U-Net, as its host says it."""
+    """A 3×3 convolution's place in a U-Net."""
 
-    name: str  # the host's, which nothing here reads
+    name: str = field(compare=False)  # the host's, for people
     section: str  # input, middle or output
     block: int  # within the section
     kind: str  # residual, downsampler or upsampler
+    number: int = 0  # among the block's of that kind
 
     @property
     def resamples(self) -> bool:

@@ -2,13 +2,12 @@
 
 from comfy_api.latest import io
 
-from ...freescale_core.detail import HIGHEST_DETAIL
 from ..host.errors import within_limits
 from ..host.schema import where_known
 from ..host.stage.blend import BlendSampler
 from ..host.stage.plan import require_detail_map
 from ..host.stage.samplers import require_blendable
-from ..host.types import DetailMap
+from .inputs import DETAIL
 
 NAME = "FreeScale Blend Sampler"
 
@@ -29,22 +28,7 @@ class FreeScaleBlendSampler(io.ComfyNode):
             ),
             inputs=[
                 io.Sampler.Input("sampler", tooltip="From KSamplerSelect or another sampler node."),
-                io.Float.Input(
-                    "detail",
-                    default=2.0,
-                    min=0.0,
-                    max=HIGHEST_DETAIL,
-                    step=0.05,
-                    tooltip=(
-                        "Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is"
-                        " the paper's; 1 or less for 8K."
-                    ),
-                ),
-                DetailMap.Input(
-                    "detail_map",
-                    optional=True,
-                    tooltip="A different detail for each region, from FreeScale Region Detail. Replaces detail.",
-                ),
+                *DETAIL,
             ],
             outputs=[io.Sampler.Output(display_name="SAMPLER", tooltip="For SamplerCustom or SamplerCustomAdvanced.")],
         )

@@ -1,4 +1,4 @@
-"""Inputs that the cascade and its stages have in common."""
+"""Inputs that the cascade, its stages and the Blend Sampler have in common."""
 
 from comfy_api.latest import io
 
@@ -18,6 +18,22 @@ SOURCES = [
         tooltip="Stage 0: the latent of an ordinary sampler at the native size. Wire this or image.",
     ),
     io.Image.Input("image", optional=True, tooltip="Instead of latent_image: any picture to enlarge and enhance."),
+]
+DETAIL = [
+    io.Float.Input(
+        "detail",
+        default=2.0,
+        min=0.0,
+        max=HIGHEST_DETAIL,
+        step=0.05,
+        tooltip=(
+            "Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is the paper's; 1"
+            " or less for 8K."
+        ),
+    ),
+    DetailMap.Input(
+        "detail_map", optional=True, tooltip="A different detail for each region, from FreeScale Region Detail. Replaces detail."
+    ),
 ]
 SETTINGS = [
     io.Int.Input(
@@ -63,20 +79,7 @@ SETTINGS = [
         step=0.01,
         tooltip="How far back each stage starts: 0.7 of the noise schedule. Larger re-draws more.",
     ),
-    io.Float.Input(
-        "detail",
-        default=2.0,
-        min=0.0,
-        max=HIGHEST_DETAIL,
-        step=0.05,
-        tooltip=(
-            "Larger: leaves the previous picture sooner and invents more detail. Smaller: stays closer to it. 2 is the paper's; 1"
-            " or less for 8K."
-        ),
-    ),
-    DetailMap.Input(
-        "detail_map", optional=True, tooltip="A different detail for each region, from FreeScale Region Detail. Replaces detail."
-    ),
+    *DETAIL,
     advanced(
         io.Combo.Input(
             "resize_in",

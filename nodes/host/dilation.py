@@ -7,8 +7,9 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...freescale_core.dilation import Layer, dilated_conv2d
+from .family import family_of
 from .seam.calls import Call, on_enlarged
-from .seam.convolution import Convolve, computed_as, warn_of_others
+from .seam.convolution import Convolve, computed_as
 
 KEY = "freescale_restrained_dilation"
 
@@ -25,12 +26,11 @@ def with_restrained_dilation(
     def dilate(call: Call) -> Tensor:
         if call.sigma < call.family.noise.sigma(end_percent):
             return call.run()
-        with computed_as(call.family, dict.fromkeys(layers, dilated(factor or call.enlarged.factor))):
+        with computed_as(call.family, dict.fromkeys(layers, dilated(factor or call.enlarged.factor)), node):
             return call.run()
 
     patched = model.clone()
-    warn_of_others(patched, layers, node)
-    on_enlarged(patched, KEY, dilate, native_size)
+    on_enlarged(patched, family_of(model, node), KEY, dilate, native_size)
     return patched
 
 

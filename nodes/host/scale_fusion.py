@@ -48,7 +48,8 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
 
     Raises ValueError, in the name of `node`, where the chosen blocks have no self-attention.
     """
-    every_layer = family_of(model, node).attention_layers()
+    family = family_of(model, node)
+    every_layer = family.attention_layers()
     layers = [layer for layer in every_layer if settings.blocks.contains(*layer[:2])]
     if not layers:
         blocks = ("middle" if section == "middle" else f"{section}.{block}" for section, block, _ in every_layer)
@@ -69,8 +70,8 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
         return call.run(options=with_patch(options, "attn1_output_patch", fold, first=True))
 
     patched = model.clone()
-    on_enlarged(patched, KEY, fused, settings.native_size)
-    chunk_feed_forwards(patched, settings.native_size)
+    on_enlarged(patched, family, KEY, fused, settings.native_size)
+    chunk_feed_forwards(patched, family, settings.native_size)
     return patched
 
 

@@ -1,5 +1,6 @@
 """Dilated convolution against its definitions, and the tables of which convolutions each preset reaches."""
 
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -72,18 +73,24 @@ def test_a_fractional_factor_reaches_that_far():
 
 def layers(down, middle, up):
     """The 3×3 convolutions of a U-Net: per block "r" ResBlock, "d" downsampler, "u" ResBlock and upsampler."""
-    found = []
+    found, counts = [], Counter()
+
+    def add(name, *place):
+        found.append(Layer(name, *place, counts[place]))
+        counts[place] += 1
+
     for section, kinds in (("input", down), ("middle", middle), ("output", up)):
         for index, kind in kinds.items():
             block = f"{section}_blocks.{index}" if section != "middle" else "middle_block"
             number = index if section != "middle" else 0
             if kind == "d":
-                found.append(Layer(f"{block}.0.op", section, number, "downsampler"))
+                add(f"{block}.0.op", section, number, "downsampler")
                 continue
             res = f"{block}.0" if section != "middle" else f"{block}.{index}"
-            found += [Layer(f"{res}.{part}", section, number, "residual") for part in ("in_layers.2", "out_layers.3")]
+            for part in ("in_layers.2", "out_layers.3"):
+                add(f"{res}.{part}", section, number, "residual")
             if kind.startswith("u"):  # after a ResBlock, and a transformer if there is one
-                found.append(Layer(f"{block}.{kind[1:]}.conv", section, number, "upsampler"))
+                add(f"{block}.{kind[1:]}.conv", section, number, "upsampler")
     return found
 
 

@@ -34,7 +34,7 @@ def listening(model, heard):
 
 def in_parts(model, native=NATIVE):
     patched = model.clone()
-    chunk_feed_forwards(patched, native)
+    chunk_feed_forwards(patched, family_of(model), native)
     return patched
 
 

@@ -46,11 +46,11 @@ def test_progress_previews_and_the_stage_are_shown_on_the_cascade(comfy, prompt)
         assert width == height > 0
 
 
-def test_a_stage_of_native_size_says_that_the_patches_rest(comfy, prompt):
+def test_a_stage_of_native_size_says_that_the_patches_do_not_act(comfy, prompt):
     prompt[comfy.find(prompt, "SelfCascadeUpscale")]["inputs"].update(stages="1x", seed=17)
     _, text = comfy.run(prompt).all("text")[0]
     assert text.startswith("stage 1 of 1: 192 × 192 px, ")
-    assert text.endswith(" (about the model's native size: Scale Fusion and dilation rest)")
+    assert text.endswith(" (about the model's native size: Scale Fusion and dilation do not act)")
 
 
 def between(run, first: str, last: str) -> list:

@@ -1,19 +1,19 @@
 """What a MODEL is to the pack: `family_of` answers, and nothing else in the pack tells models apart."""
 
+import logging
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import comfy.utils
 import torch
-from comfy.latent_formats import LatentFormat
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 
 from ..errors import bad_input
 from .base import AttentionLayer, Family, Grid
-from .model_sampling import VarianceExploding, adds_noise
-from .unet import CELL, OTHER_TASKS, UNet, native_of
+from .model_sampling import Noise, VarianceExploding, is_variance_exploding
+from .unet import OTHER_TASKS, UNet
 
 __all__ = ["AttentionLayer", "Family", "Grid", "family_of", "give_native_size", "noise_of", "running_family"]
 
@@ -21,37 +21,33 @@ NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what 
 SUPPORTED = "FreeScale works with U-Net models: SDXL and its relatives, SD 1.x and SD 2.x"
 
 
-def family_of(model: ModelPatcher | BaseModel, node: str = "FreeScale", native_size: int = 0) -> Family:
-    """The family of a MODEL as its patches have made it, or of a model that runs.
+def family_of(model: ModelPatcher, node: str = "FreeScale") -> Family:
+    """The family of a MODEL as its patches have made it.
 
-    `native_size` is the longer side in px of a native picture, where a person says it; 0 leaves it to the MODEL's patches and its
-    family. Raises ValueError, in the name of `node`, where FreeScale has no formulas for the model: transformers (FLUX, SD 3,
-    Wan …), flow matching, U-Nets of other tasks.
+    Raises ValueError, in the name of `node`, where FreeScale has no formulas for it: transformers (FLUX, SD 3, Wan …), flow
+    matching, U-Nets of other tasks.
     """
-    if isinstance(model, ModelPatcher):
-        base, part = model.model, model.get_model_object
-        native_size = native_size or model.model_options["transformer_options"].get(NATIVE_SIZE, 0)
-    else:
-        base, part = model, partial(comfy.utils.get_attr, model)
-    network = part("diffusion_model")
+    network, name = model.get_model_object("diffusion_model"), type(model.model).__name__
     network = getattr(network, "_orig_mod", network)  # of a compiled one
-    name = type(base).__name__
     if not isinstance(network, UNetModel):
         raise bad_input(node, "model", name, f"its network is {type(network).__name__}, not a U-Net. {SUPPORTED}")
-    if isinstance(base, OTHER_TASKS):
+    if isinstance(model.model, OTHER_TASKS):
         raise bad_input(node, "model", name, f"it does not make pictures from a prompt. {SUPPORTED}")
-    native, latents = _with_longer_side(native_of(base), native_size), cast(LatentFormat, part("latent_format"))
-    return UNet(base, network, noise_of(part("model_sampling"), node), native, latents.latent_channels, CELL, patch=1)
+    noise_of(model.get_model_object("model_sampling"), node)
+    return UNet.of(model.model, model.get_model_object, _given(model))
 
 
-def running_family(base: BaseModel, options: dict, native_size: int = 0) -> Family:
-    """The family of the model that runs with these transformer_options; what the asking node itself was given comes first."""
-    return family_of(base, native_size=native_size or options.get(NATIVE_SIZE, 0))
+def running_family(kind: type[Family], base: BaseModel, options: dict, native_size: int = 0) -> Family:
+    """The answers for a model of a kind that runs with these transformer_options, perhaps a copy of the one that was patched.
+
+    The native size that the asking node itself was given comes first. Nothing is refused here: it was when it was patched.
+    """
+    return kind.of(base, partial(comfy.utils.get_attr, base), native_size or options.get(NATIVE_SIZE, 0))
 
 
-def noise_of(sampling: Any, node: str) -> VarianceExploding:
+def noise_of(sampling: Any, node: str) -> Noise:
     """The law of noise of a MODEL's model_sampling; ValueError, in the name of `node`, where the blend has none for it."""
-    if not adds_noise(sampling):
+    if not is_variance_exploding(sampling):
         raise bad_input(
             node, "model", "flow matching", f"it is a flow-matching model. {SUPPORTED}, with eps, v or EDM prediction"
         )
@@ -62,11 +58,15 @@ def noise_of(sampling: Any, node: str) -> VarianceExploding:
 
 def give_native_size(patched: ModelPatcher, native_size: int) -> None:
     """Tell a clone, and so all of its patches, the native size that one of them was given: px of the longer side, 0 for none."""
+    before = _given(patched)
+    if native_size and before not in (0, native_size):
+        logging.warning(
+            f"FreeScale: the nodes that patch this model have different native sizes, {before} and {native_size} px. Each keeps "
+            f"its own, and everything else takes {native_size}. Give one of them the size and leave the others at 0."
+        )
     if native_size:
         patched.model_options["transformer_options"] = {**patched.model_options["transformer_options"], NATIVE_SIZE: native_size}
 
 
-def _with_longer_side(native: tuple[int, int], side: int) -> tuple[int, int]:
-    """A native picture (height, width) px at a longer side that a person has given, or as it is for 0."""
-    scale = side / max(native) if side else 1
-    return round(native[0] * scale), round(native[1] * scale)
+def _given(model: ModelPatcher) -> int:
+    return model.model_options["transformer_options"].get(NATIVE_SIZE, 0)

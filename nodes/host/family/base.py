@@ -1,6 +1,7 @@
 """What the pack asks about a MODEL."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
@@ -10,7 +11,7 @@ from comfy.model_base import BaseModel
 
 from ....freescale_core.dilation import Layer
 from ....freescale_core.geometry import ENLARGED_FROM, Enlargement, enlargement
-from .model_sampling import VarianceExploding
+from .model_sampling import Noise
 
 AttentionLayer = tuple[str, int, int]  # section, block, index in the transformer: the host's key of a self-attention
 Grid = tuple[int, int]  # (h, w) tokens
@@ -20,16 +21,25 @@ Grid = tuple[int, int]  # (h, w) tokens
 class Family(ABC):
     """The answers for one model, or for the copy of it that is running: modules are that copy's own.
 
-    Layers are named as in a model that nothing was injected into, so the names hold for every copy, at any time.
+    Layers are those of a model that nothing was injected into, so they are the same for every copy, at any time.
     """
 
     base: BaseModel
     network: torch.nn.Module
-    noise: VarianceExploding
+    noise: Noise
     native: tuple[int, int]  # (height, width) px of the pictures that it was trained on
     latent_channels: int
     cell: int  # px a side of a latent's cell
-    patch: int  # cells a side of a token, where tokens are finest
+    patch: int = 1  # cells: sides of latents are padded to multiples of it
+    pins_size: bool = False  # whether prompts hold the picture's size, which is to stay the native one
+
+    @classmethod
+    @abstractmethod
+    def of(cls, base: BaseModel, part: Callable[[str], Any], native_size: int) -> "Family":
+        """The answers for a model whose `part` is what it runs with by that name; `native_size` px, 0 for the family's own.
+
+        It refuses nothing: what cannot be patched was refused before it was.
+        """
 
     @property
     def side_step(self) -> int:
@@ -38,7 +48,7 @@ class Family(ABC):
 
     @property
     def native_tokens(self) -> int:
-        """Tokens of the largest picture that is not enlarged, where they are finest."""
+        """No layer has more tokens of a picture that is not enlarged."""
         return int(ENLARGED_FROM * prod(self.native) / self.side_step**2)
 
     @property
@@ -59,25 +69,31 @@ class Family(ABC):
         return enlargement(*self.picture_size(h, w), sqrt(prod(self.native)))
 
     @abstractmethod
-    def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
-        """The grid of a self-attention's tokens q, k [B, n, C]; None where they are not the picture's."""
-
-    @abstractmethod
     def attention_layers(self) -> list[AttentionLayer]:
         """Every self-attention over the picture."""
 
     @abstractmethod
-    def convolutions(self) -> dict[Layer, torch.nn.Conv2d]:
-        """The 3×3 convolutions inside the network's blocks (not its first and last); none where it has no such."""
-
-    @abstractmethod
-    def feed_forwards(self) -> list[torch.nn.Module]:
-        """The feed-forwards over tokens [B, n, C] that are the host's own and may be given a part of the tokens at a time."""
-
-    @abstractmethod
-    def with_crops(self, conditions: dict[str, Any], corners: list[tuple[int, int]]) -> dict[str, Any]:
-        """The inputs of a call on B·n windows, the samples outermost, with the (top, left) cells of each of n as its crop."""
+    def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
+        """The grid of a self-attention's tokens q, k [B, n, C]; None where they are not the picture's."""
 
     @abstractmethod
     def call_bytes(self, batch: int, height: int, width: int) -> int:
         """Bytes that one call takes at least beside the weights, on `batch` pictures of height × width px."""
+
+    def convolutions(self) -> dict[Layer, torch.nn.Conv2d]:
+        """The 3×3 convolutions inside the network's blocks (not its first and last), if it has such."""
+        return {}
+
+    def feed_forwards(self) -> list[torch.nn.Module]:
+        """The feed-forwards over tokens [B, n, C] that are the host's own and may be given a part of the tokens at a time."""
+        return []
+
+    def with_crops(self, conditions: dict[str, Any], corners: list[tuple[int, int]]) -> dict[str, Any]:
+        """The inputs of a call on B·n windows, the samples outermost, with the (top, left) cells of each of n as its crop."""
+        return conditions
+
+
+def with_longer_side(native: tuple[int, int], side: int) -> tuple[int, int]:
+    """A native picture (height, width) px at a longer side that a person has given, or as it is for 0."""
+    scale = side / max(native) if side else 1
+    return round(native[0] * scale), round(native[1] * scale)

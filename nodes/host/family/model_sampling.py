@@ -1,5 +1,6 @@
 """How a MODEL's pictures are noised, as its own model_sampling says."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,23 +14,18 @@ from ....freescale_core.schedule import paper_step
 
 
 @dataclass(frozen=True)
-class VarianceExploding:
-    """Noise that is added as z + σ ε, over a table of noise levels: eps-, v- and EDM-predicting models."""
+class Noise(ABC):
+    """A law of noise."""
 
     sampling: Any  # the host's model_sampling
 
-    @cached_property
-    def table(self) -> np.ndarray:
-        """σ at each training timestep, ascending."""
-        return self.sampling.sigmas.detach().cpu().double().numpy()
-
+    @abstractmethod
     def noised(self, z: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
         """The state at σ of a latent z under noise ε."""
-        return variance_exploding(z, noise, sigma)
 
+    @abstractmethod
     def timestep(self, sigma: float) -> float:
         """Training timestep 0 … 999 of a noise level."""
-        return timestep(sigma, self.table)
 
     def step(self, sigma: float) -> int:
         """The step of the papers' 50 that a noise level belongs to."""
@@ -40,7 +36,24 @@ class VarianceExploding:
         return self.sampling.percent_to_sigma(percent)
 
 
-def adds_noise(sampling: Any) -> bool:
+class VarianceExploding(Noise):
+    """z + σ ε, over a table of noise levels: eps-, v- and EDM-predicting models."""
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """σ at each training timestep, ascending."""
+        return self.sampling.sigmas.detach().cpu().double().numpy()
+
+    def noised(self, z: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
+        """z + σ ε."""
+        return variance_exploding(z, noise, sigma)
+
+    def timestep(self, sigma: float) -> float:
+        """Interpolated in log σ."""
+        return timestep(sigma, self.table)
+
+
+def is_variance_exploding(sampling: Any) -> bool:
     """Whether the host noises as z + σ ε, asked by example: flow matching would answer 4."""
     z, noise, sigma = torch.tensor([[3.0]]), torch.tensor([[5.0]]), torch.tensor([0.5])
     return float(sampling.noise_scaling(sigma, noise, z)) == 5.5

@@ -1,16 +1,18 @@
 """U-Nets that draw pictures: SDXL and its relatives, SD 1.x and SD 2.x."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any, NamedTuple
 
 import comfy.model_base
 import torch
-from comfy.ldm.modules.attention import BasicTransformerBlock, FeedForward, SpatialTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, ResBlock, Upsample
+from comfy.ldm.modules.attention import FeedForward
+from comfy.model_base import BaseModel
 
 from ....freescale_core.dilation import Layer
-from .base import AttentionLayer, Family, Grid
+from .base import AttentionLayer, Family, Grid, with_longer_side
+from .model_sampling import VarianceExploding
 
 CELL = 8  # px
 # U-Nets that make video, other views, larger pictures or depth: nothing that FreeScale's windows or noise are for.
@@ -22,11 +24,26 @@ OTHER_TASKS = tuple(
 SIZES, CROP = 6, 2  # SDXL's size conditioning ends with six numbers, of which the third and fourth are the crop
 # Feature maps of the first width at the latent's size that are alive at once in the last blocks, at least.
 FEATURE_MAPS = 10
-OWN = (ResBlock, SpatialTransformer, Downsample, Upsample)  # what a block is built of; other packs inject what is none of these
+# What a block is built of, told by what it has: some packs give the host's own modules another class.
+RESIDUAL, TRANSFORMER, DOWNSAMPLER, UPSAMPLER = "residual", "transformer", "downsampler", "upsampler"
+MARKS = {
+    RESIDUAL: ("in_layers", "out_layers"),
+    TRANSFORMER: ("transformer_blocks", "proj_in"),
+    DOWNSAMPLER: ("use_conv", "op"),
+    UPSAMPLER: ("use_conv", "conv"),
+}
 
 
 class UNet(Family):
     """A U-Net of ComfyUI's, for pictures."""
+
+    @classmethod
+    def of(cls, base: BaseModel, part: Callable[[str], Any], native_size: int) -> "UNet":
+        """See Family."""
+        network = part("diffusion_model")
+        network = getattr(network, "_orig_mod", network)  # of a compiled one
+        native, channels = with_longer_side(_native(base), native_size), part("latent_format").latent_channels
+        return cls(base, network, VarianceExploding(part("model_sampling")), native, channels, CELL, pins_size=True)
 
     def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
         """The block's grid, unless another node has merged the tokens or cut them into tiles."""
@@ -35,15 +52,17 @@ class UNet(Family):
 
     def attention_layers(self) -> list[AttentionLayer]:
         """By section, block number and index in the block's transformer."""
-        return [(part.section, part.block, index) for part, index, _ in self._transformer_blocks()]
+        return list(dict.fromkeys((part.section, part.block, index) for part, index, _ in self._transformer_blocks()))
 
     def convolutions(self) -> dict[Layer, torch.nn.Conv2d]:
         """Those of the residual blocks and of the down- and upsamplers."""
-        found = {}
+        found, counts = {}, Counter()
         for part in self._parts():
-            for place, kind, module in _convolutions_of(part.module):
+            for place, module in _convolutions_of(part):
                 if isinstance(module, torch.nn.Conv2d) and module.kernel_size == (3, 3):
-                    found[Layer(f"{part.name}.{place}", part.section, part.block, kind)] = module
+                    among = part.section, part.block, part.kind
+                    found[Layer(f"{part.name}.{place}", *among, counts[among])] = module
+                    counts[among] += 1
         return found
 
     def feed_forwards(self) -> list[torch.nn.Module]:
@@ -69,21 +88,23 @@ class UNet(Family):
         channels = self.base.model_config.unet_config["model_channels"]
         return FEATURE_MAPS * channels * dtype.itemsize * batch * prod(self.latent_size(height, width))
 
-    def _transformer_blocks(self) -> Iterator[tuple["_Part", int, BasicTransformerBlock]]:
+    def _transformer_blocks(self) -> Iterator[tuple["_Part", int, Any]]:
         for part in self._parts():
-            if isinstance(part.module, SpatialTransformer):
+            if part.kind == TRANSFORMER:
                 for index, block in enumerate(part.module.transformer_blocks):
-                    if isinstance(block, BasicTransformerBlock):
+                    if hasattr(block, "attn1") and hasattr(block, "ff"):
                         yield part, index, block
 
     def _parts(self) -> Iterator["_Part"]:
-        """What the network's blocks are built of, in the order of the network."""
+        """What the network's blocks are built of, in its order; none of a network that another pack has put into something."""
         network: Any = self.network
-        for section, blocks in (("input", network.input_blocks), ("output", network.output_blocks)):
-            for number, block in enumerate(blocks):
-                yield from _own(section, number, f"{section}_blocks.{number}", block)
-            if section == "input" and network.middle_block is not None:  # KOALA-700M has none
-                yield from _own("middle", 0, "middle_block", network.middle_block)
+        for section, blocks in (("input", "input_blocks"), ("middle", "middle_block"), ("output", "output_blocks")):
+            found = getattr(network, blocks, None) or ()  # KOALA-700M has no middle
+            if section == "middle":
+                yield from _parts_of(section, 0, blocks, found)
+            else:
+                for number, block in enumerate(found):
+                    yield from _parts_of(section, number, f"{blocks}.{number}", block)
 
 
 class _Part(NamedTuple):
@@ -91,26 +112,33 @@ class _Part(NamedTuple):
 
     section: str  # input, middle or output
     block: int  # within the section; the middle is one block
+    kind: str
     name: str  # the host's, as if nothing was injected before it
-    module: torch.nn.Module
+    module: Any
 
 
-def _own(section: str, number: int, name: str, block: torch.nn.Sequential) -> Iterator[_Part]:
-    own = [module for module in block if isinstance(module, OWN)]
-    for place, module in enumerate(own):
-        yield _Part(section, number, f"{name}.{place}", module)
+def _parts_of(section: str, number: int, name: str, block: Any) -> Iterator[_Part]:
+    kinds = ((module, _kind_of(module)) for module in block)
+    for place, (module, kind) in enumerate((module, kind) for module, kind in kinds if kind):
+        yield _Part(section, number, kind, f"{name}.{place}", module)
 
 
-def _convolutions_of(module: torch.nn.Module) -> list[tuple[str, str, torch.nn.Module]]:
-    """(place, kind, convolution) of those in a part of a block."""
-    if isinstance(module, ResBlock):
-        return [("in_layers.2", "residual", module.in_layers[2]), ("out_layers.3", "residual", module.out_layers[3])]
-    if isinstance(module, Downsample):
-        return [("op", "downsampler", module.op)]
-    return [("conv", "upsampler", module.conv)] if isinstance(module, Upsample) else []
+def _kind_of(module: torch.nn.Module) -> str | None:
+    """None for what other packs inject."""
+    return next((kind for kind, marks in MARKS.items() if all(hasattr(module, mark) for mark in marks)), None)
 
 
-def native_of(base: comfy.model_base.BaseModel) -> tuple[int, int]:
+def _convolutions_of(part: _Part) -> list[tuple[str, Any]]:
+    """(place, module) of where a part of a block has its convolutions."""
+    module = part.module
+    if part.kind == RESIDUAL:
+        return [("in_layers.2", module.in_layers[2]), ("out_layers.3", module.out_layers[3])]
+    if part.kind == DOWNSAMPLER:
+        return [("op", module.op)]
+    return [("conv", module.conv)] if part.kind == UPSAMPLER else []
+
+
+def _native(base: BaseModel) -> tuple[int, int]:
     """(height, width) px of the square pictures that a family of U-Nets was trained on."""
     config = base.model_config
     side = getattr(config, "freescale_native", None)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ....freescale_core.rivals.demofusion import demofusion, matched
 from ....freescale_core.windows import draw_key, jittered_views, windows_of
 from ..errors import bad_input
-from ..family import family_of
+from ..family import family_of, running_family
 from ..seam.calls import Call, on_enlarged
 from .rows import map_rows, require_own_rows
 
@@ -24,6 +24,8 @@ def with_demofusion(
 
     With `base_latent` [B, C, h, w] every sampling that is enlarged ends with its means and standard deviations.
     """
+    family = family_of(model, node)
+    kind = type(family)
 
     def denoise_crops(call: Call) -> Tensor:
         require_own_rows(call.options, node)
@@ -60,13 +62,14 @@ def with_demofusion(
         return demofusion(call.x, call.family.noise.timestep(call.sigma), plan, views, call.enlarged.factor, blur, denoise)
 
     patched = model.clone()
-    on_enlarged(patched, KEY, denoise_crops, native_size)
+    on_enlarged(patched, family, KEY, denoise_crops, native_size)
     if base_latent is not None:
 
         def around_sampling(executor, noise, latent, sampler, sigmas, denoise_mask=None, *args, **kwargs):
             samples = executor(noise, latent, sampler, sigmas, denoise_mask, *args, **kwargs)
-            family = family_of(executor.class_obj.model_patcher, node, native_size)
-            if family.enlarged(*samples.shape[-2:]) is None:
+            ran = executor.class_obj.model_patcher
+            running = running_family(kind, ran.model, ran.model_options["transformer_options"], native_size)
+            if running.enlarged(*samples.shape[-2:]) is None:
                 return samples
             ended = matched(samples, comfy.utils.repeat_to_batch_size(base_latent.to(samples), len(samples)))
             return ended if denoise_mask is None else torch.lerp(samples, ended, denoise_mask.to(samples))  # what is kept stays

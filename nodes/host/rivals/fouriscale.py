@@ -17,7 +17,7 @@ from ....freescale_core.schedule import PAPER_STEPS
 from ..family import family_of
 from ..seam.attention import with_patch
 from ..seam.calls import Call, on_enlarged
-from ..seam.convolution import computed_as, warn_of_others
+from ..seam.convolution import computed_as
 from .levels import unet_levels
 from .rows import map_rows, require_own_rows
 
@@ -27,7 +27,8 @@ PROMPTS = "freescale_fouriscale_prompts"  # in transformer_options: the ids of t
 
 def with_fouriscale(model: ModelPatcher, full_percent: float, end_percent: float, native_size: int, node: str) -> ModelPatcher:
     """A clone of `model` with FouriScale: fully dilated until `full_percent`, then less and less until `end_percent`."""
-    levels, count = unet_levels(family_of(model, node), node)
+    family = family_of(model, node)
+    levels, count = unet_levels(family, node)
     reach = REACH[count]
     layers = [
         layer
@@ -55,16 +56,15 @@ def with_fouriscale(model: ModelPatcher, full_percent: float, end_percent: float
         convolves = {layer: Guided(d, len(x), reach, layer.kind != "upsampler", multiple) for layer in layers}
         names = ("x", "t", "c_concat", "c_crossattn", "control", "conditions")
         longer = {name: map_rows(getattr(call, name), len(x), lambda z: z[rows.to(z.device)]) for name in names}
-        with computed_as(call.family, convolves):
+        with computed_as(call.family, convolves, node):
             out = call.run(**longer, options=_guided_options(options, len(x), strong, prompted))
         answer = out[: len(x)].clone()
         answer[strong] = out[len(x) :]
         return answer
 
     patched = model.clone()
-    warn_of_others(patched, layers, node)
     patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, around_prediction)
-    on_enlarged(patched, KEY, guide, native_size)
+    on_enlarged(patched, family, KEY, guide, native_size)
     return patched
 
 

@@ -13,7 +13,7 @@ from ....freescale_core.windows import draw_key
 from ..family import AttentionLayer, Grid, family_of
 from ..seam.attention import replaced_attention, with_patch
 from ..seam.calls import Call, on_enlarged
-from ..seam.convolution import computed_as, warn_of_others
+from ..seam.convolution import computed_as
 from .levels import unet_levels
 
 KEY = "freescale_rival_hidiffusion"
@@ -45,12 +45,11 @@ def with_hidiffusion(model: ModelPatcher, seed: int, native_size: int, node: str
             # First, because the patches of others expect features of one size.
             options = with_patch(options, "output_block_patch", partial(_widen, back), first=True)
         control = _pooled_control(call.control, depth, op.block if strided else None, pool if pools else None)
-        with computed_as(call.family, {op: _wide_step, up: _smooth_step} if strided else {}):
+        with computed_as(call.family, {op: _wide_step, up: _smooth_step} if strided else {}, node):
             return call.run(control=control, options=options)
 
     patched = model.clone()
-    warn_of_others(patched, (op, up), node)
-    on_enlarged(patched, KEY, shrink, native_size)
+    on_enlarged(patched, family, KEY, shrink, native_size)
     return patched
 
 

@@ -28,7 +28,7 @@ def replaced_attention(
     """A copy of transformer_options in which these self-attentions are `compute`, chained to the replacements already there.
 
     `compute(layer, attend, q, k, v, grid)` gets projected tokens [B, h·w, C] and has the attention that was there before as
-    `attend(q, k, v, grid)`. A layer whose tokens are not the picture's keeps its attention, and `on_other_tokens` hears of it.
+    `attend(q, k, v, grid)`. A layer whose tokens are not the picture's keeps its attention and is passed to `on_other_tokens`.
     """
     present = options.get("patches_replace", {}).get("attn1", {})
     replaced = dict(present)

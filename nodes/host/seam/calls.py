@@ -1,9 +1,11 @@
 """The calls of a model on an enlarged picture, which every method begins with."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -12,6 +14,9 @@ from torch import Tensor
 
 from ....freescale_core.geometry import Enlargement
 from ..family import Family, give_native_size, running_family
+
+_lock = threading.Lock()
+_replacements: WeakKeyDictionary[torch.nn.Module, dict[str, list]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,18 @@ class Call:
         return call.execute(*inputs, **call.conditions)
 
 
-def on_enlarged(patched: ModelPatcher, key: str, act: Callable[[Call], Tensor], native_size: int = 0) -> None:
+def on_enlarged(patched: ModelPatcher, family: Family, key: str, act: Callable[[Call], Tensor], native_size: int = 0) -> None:
     """Let `act` answer a clone's every call on an enlarged picture; its calls on others stay the host's own.
 
-    Everything is read from the model that runs, so that copies of it (compiled, another device's) work with their own modules.
-    `native_size` is what the method's node was given, 0 where it leaves it to the model.
+    Of `family` only its kind is kept: everything is read from the model that runs, so that copies of it (compiled, another
+    device's) work with their own modules. `native_size` is what the method's node was given, 0 where it leaves it to the model.
     """
+    kind = type(family)
     give_native_size(patched, native_size)
 
     def around_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
         options = transformer_options or {}
-        family = running_family(executor.class_obj, options, native_size)
+        family = running_family(kind, executor.class_obj, options, native_size)
         enlarged = family.enlarged(*x.shape[-2:])
         if enlarged is None:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
@@ -62,13 +68,22 @@ def on_enlarged(patched: ModelPatcher, key: str, act: Callable[[Call], Tensor], 
 
 @contextmanager
 def replaced(module: torch.nn.Module, name: str, value: Any) -> Iterator[None]:
-    """Within it a module has its own `name`; afterwards it has what it had before, if anything."""
-    before = vars(module).get(name)
-    setattr(module, name, value)
+    """Within it a module has its own `name`; after it, what it had before, if anything.
+
+    Calls of one model may overlap where another pack runs them in threads: whichever ends last, nothing stays.
+    """
+    with _lock:
+        values = _replacements.setdefault(module, {}).setdefault(name, [vars(module).get(name)])
+        values.append(value)
+        setattr(module, name, value)
     try:
         yield
     finally:
-        if before is None:
-            delattr(module, name)
-        else:
-            setattr(module, name, before)
+        with _lock:
+            values.remove(value)
+            if values[-1] is None:
+                delattr(module, name)
+            else:
+                setattr(module, name, values[-1])
+            if len(values) == 1:
+                del _replacements[module][name]

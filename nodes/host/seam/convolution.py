@@ -4,11 +4,11 @@ Weights come from the call of the layer itself, so LoRA and weight streaming sta
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 
 import torch
-from comfy.model_patcher import ModelPatcher
 
 from ....freescale_core.dilation import Layer
 from ..family import Family
@@ -18,12 +18,21 @@ Convolve = Callable[..., torch.Tensor]  # (x, weight, bias, stride, around=paddi
 
 
 @contextmanager
-def computed_as(family: Family, convolves: Mapping[Layer, Convolve]) -> Iterator[None]:
-    """Within it these convolutions of the running model are computed so, whatever was put in their place before."""
+def computed_as(family: Family, convolves: Mapping[Layer, Convolve], node: str) -> Iterator[None]:
+    """Within it these convolutions of the running model are computed so, whatever another node has put in their place.
+
+    What it cannot keep, or cannot find, it says once, in the name of `node`.
+    """
     modules = family.convolutions()
     with ExitStack() as stack:
         for layer, convolve in convolves.items():
-            module = modules[layer]
+            module = modules.get(layer)
+            if module is None:
+                _warn(f"{node}: {layer.name} is not there, or another node has changed what it is in; it stays as it is.")
+                continue
+            present = vars(module).get("_conv_forward")
+            if present is not None and getattr(present, "__module__", "") != __name__:
+                _warn(f"{node}: another node changes {layer.name}; that has no effect while the layer is dilated.")
             stack.enter_context(replaced(module, "_conv_forward", _conv_forward(module, convolve)))
         yield
 
@@ -38,8 +47,6 @@ def _conv_forward(module: torch.nn.Conv2d, convolve: Convolve):
     return conv_forward
 
 
-def warn_of_others(patched: ModelPatcher, layers: Iterable[Layer], node: str) -> None:
-    """Say, in the name of `node`, which of these convolutions another node has changed in a MODEL."""
-    for layer in layers:
-        if f"diffusion_model.{layer.name}._conv_forward" in patched.object_patches:
-            logging.warning(f"{node}: another node changes {layer.name}; that has no effect while the layer is dilated.")
+@lru_cache(256)  # once for each text: calls are many
+def _warn(text: str) -> None:
+    logging.warning(text)

@@ -10,28 +10,29 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....freescale_core.chunks import SMALLEST_CHUNK
+from ..family import Family
 from .calls import Call, on_enlarged, replaced
 
 KEY = "freescale_feed_forward"
 
 
-def chunk_feed_forwards(patched: ModelPatcher, native_size: int = 0) -> None:
+def chunk_feed_forwards(patched: ModelPatcher, family: Family, native_size: int = 0) -> None:
     """Let the feed-forwards of a clone work on chunks of an enlarged picture's tokens.
 
     A chunk is never smaller than a picture that is not enlarged, and never depends on the memory that is free, nor do the bits.
     """
-    on_enlarged(patched, KEY, _chunked_call, native_size)
+    on_enlarged(patched, family, KEY, _chunked_call, native_size)
 
 
 def _chunked_call(call: Call) -> Tensor:
     tokens_at_once = max(SMALLEST_CHUNK, call.family.native_tokens)
     with ExitStack() as stack:
         for module in call.family.feed_forwards():
-            stack.enter_context(replaced(module, "forward", partial(_in_chunks, module.forward, tokens_at_once)))
+            stack.enter_context(replaced(module, "forward", partial(_forward_in_chunks, module.forward, tokens_at_once)))
         return call.run()
 
 
-def _in_chunks(forward: Callable[[Tensor], Tensor], tokens_at_once: int, x: Tensor) -> Tensor:  # [B, n, C]
+def _forward_in_chunks(forward: Callable[[Tensor], Tensor], tokens_at_once: int, x: Tensor) -> Tensor:  # [B, n, C]
     chunks = ceil(x.shape[1] / tokens_at_once)
     if chunks == 1:
         return forward(x)

@@ -16,7 +16,7 @@ from ..family import Family, family_of
 from ..memory import memory_text
 from ..progress import Show, with_time_left
 from .blend import BlendSampler
-from .conditioning import pin_size
+from .conditioning import stage_conditioning
 from .plan import Stage, plan_sigmas
 
 
@@ -54,14 +54,13 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     steps, enlarged = len(sigmas) - 1, family.enlarged(*family.latent_size(stage.height, stage.width))
     batch = len(latent["samples"] if image is None else image)
     memory = memory_text(family.call_bytes(batch, stage.height, stage.width))
-    rests = "" if enlarged else " (about the model's native size: Scale Fusion and dilation rest)"
-    show(f"{steps} steps, at least {memory} beside the model{rests}")
+    inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
+    show(f"{steps} steps, at least {memory} beside the model{inactive}")
     reference = _reference(family, vae, stage, latent, image)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
-    if enlarged:
-        positive, negative = (pin_size(conditioning, enlarged.native) for conditioning in (positive, negative))
+    positive, negative = (stage_conditioning(family, conditioning, enlarged) for conditioning in (positive, negative))
     callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, show)
     samples = comfy.sample.sample_custom(
         model,

@@ -1,9 +1,12 @@
 """What a MODEL is to the pack: one native size for all its patches, and layers that have the same names whatever is injected."""
 
+import logging
+
 import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
 import pytest
 import torch
-from families import FAMILIES, build, with_dilation, with_scale_fusion
+from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+from families import FAMILIES, build, host_node, with_dilation, with_scale_fusion
 from freescale.nodes.host.family import family_of
 
 LARGE, NATIVE, WIDE = (32, 32), (16, 16), (20, 40)  # latents; the model's native size is 16 × 16
@@ -75,13 +78,54 @@ def test_patched_before_or_after_an_injection_the_picture_is_the_same(run, prese
     assert torch.equal(run(with_dilation(with_scale_fusion(model), preset=preset), LARGE), first)
 
 
-def test_what_a_block_is_built_of_is_known():
-    """The types that the host's own U-Nets have in their blocks, but for the very first convolution."""
-    for family in FAMILIES.values():
-        network = build(family).model.diffusion_model
-        blocks = [*network.input_blocks, network.middle_block or [], *network.output_blocks]
-        kinds = {type(layer) for block in blocks for layer in block} - {type(network.input_blocks[0][0])}
-        assert all(
-            issubclass(kind, tuple(vars(openaimodel)[n] for n in ("ResBlock", "SpatialTransformer", "Downsample", "Upsample")))
-            for kind in kinds
-        )
+class ReResBlock(openaimodel.TimestepBlock):
+    """A pack's own residual block, no subclass of the host's, whose modules it takes over."""
+
+    forward, _forward = openaimodel.ResBlock.forward, openaimodel.ResBlock._forward
+
+
+@pytest.mark.parametrize("patch", [with_dilation, with_scale_fusion], ids=["dilation", "Scale Fusion"])
+def test_layers_are_known_by_what_they_have(run, patch):
+    """Another pack gives the host's modules a class of its own: before our node, or after it."""
+    model = build(FAMILIES["SDXL"])
+    patched = patch(model)
+    expected = run(patched, LARGE)
+    for module in model.model.diffusion_model.modules():
+        if isinstance(module, openaimodel.ResBlock):
+            module.__class__ = ReResBlock
+    assert torch.equal(run(patched, LARGE), expected)
+    assert torch.equal(run(patch(model), LARGE), expected)
+
+
+@pytest.mark.parametrize("patch", [with_dilation, with_scale_fusion], ids=["dilation", "Scale Fusion"])
+def test_a_model_is_refused_when_it_is_patched_and_never_while_it_runs(model, run, patch):
+    """A later node may change the sampling, or put the network into something: at the native size that is none of our business."""
+    flow = host_node(ModelSamplingSD3, model, 3.0)[0]
+    with pytest.raises(ValueError, match="flow matching"):
+        patch(flow)
+    sigmas = torch.tensor([1.0, 0.5, 0.0])
+    assert torch.equal(
+        run(host_node(ModelSamplingSD3, patch(model), 3.0)[0], NATIVE, sigmas=sigmas), run(flow, NATIVE, sigmas=sigmas)
+    )
+
+    class Inside(torch.nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.inner, self.dtype = network, network.dtype
+
+        def forward(self, *args, **kwargs):
+            return self.inner(*args, **kwargs)
+
+    expected = run(model, NATIVE)
+    wrapped = patch(model)
+    wrapped.add_object_patch("diffusion_model", Inside(model.model.diffusion_model))
+    assert torch.equal(run(wrapped, NATIVE), expected)
+
+
+def test_different_native_sizes_are_said(model, caplog):
+    with caplog.at_level(logging.WARNING):
+        with_dilation(with_scale_fusion(model, native_size=64), native_size=64)
+        assert not caplog.messages
+        with_dilation(with_scale_fusion(model, native_size=64), native_size=128)
+    [text] = caplog.messages
+    assert "64 and 128 px" in text

@@ -7,6 +7,7 @@ import weakref
 import pytest
 import torch
 from families import FAMILIES, build, with_dilation, with_scale_fusion
+from freescale.nodes.host.seam.calls import replaced
 from freescale.nodes.rivals.demofusion import FreeScaleRivalDemoFusion
 from freescale.nodes.rivals.fouriscale import FreeScaleRivalFouriScale
 from freescale.nodes.rivals.hidiffusion import FreeScaleRivalHiDiffusion
@@ -88,3 +89,31 @@ def test_parts_of_the_network_may_run_in_other_threads(run, patch):
     for layer in model.model.diffusion_model.middle_block:
         layer.forward = elsewhere(layer.forward)
     assert torch.equal(run(patch(model), LARGE), expected) and ran
+
+
+def test_calls_that_overlap_leave_nothing_behind():
+    """Two threads call one model; the first to come is the first to go."""
+    module, entered, left = torch.nn.Conv2d(1, 1, 3), threading.Event(), threading.Event()
+    own = module._conv_forward.__func__
+
+    def first():
+        with replaced(module, "_conv_forward", "first"):
+            entered.set()
+            left.wait()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait()
+    with replaced(module, "_conv_forward", "second"):
+        left.set()
+        thread.join()
+        assert module._conv_forward == "second"
+    assert module._conv_forward.__func__ is own and "_conv_forward" not in vars(module)
+
+
+def test_what_was_there_before_comes_back():
+    module = torch.nn.Conv2d(1, 1, 3)
+    module._conv_forward = "another's"
+    with replaced(module, "_conv_forward", "ours"), replaced(module, "_conv_forward", "ours too"):
+        assert module._conv_forward == "ours too"
+    assert module._conv_forward == "another's"
