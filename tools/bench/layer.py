@@ -9,7 +9,9 @@ from argparse import ArgumentParser, Namespace
 import numpy as np
 import oracle
 import torch
-from freescale.freescale_core import attention, geometry
+from freescale.freescale_core.attention import scale_fusion
+from freescale.freescale_core.blur import fold_feature_blur
+from freescale.freescale_core.windows import jittered_views, window_plan
 from measure import aligned, bars, flop, measure, median, table
 
 HEAD = 64
@@ -36,17 +38,17 @@ def add_growth_arguments(parser: ArgumentParser) -> None:
 def variants(x, weights, grid, scale) -> dict:
     """Name → function of one layer [B, n, C] → [B, n, C]."""
     heads = x.shape[-1] // HEAD
-    plan = geometry.window_plan(*grid, float(scale))
-    views = geometry.jittered_views(plan, 2412)
+    plan = window_plan(*grid, float(scale))
+    views = jittered_views(plan, 2412)
 
     def ours(blur, strides=None):
         q, k, v = (x @ weights[name].T for name in ("to_q", "to_k", "to_v"))
         attend = lambda q, k, v, grid: oracle.attention(q, k, v, heads)  # noqa: E731
-        overall, fused = attention.scale_fusion(q, k, v, plan, views, scale, attend, strides)
+        overall, fused = scale_fusion(q, k, v, plan, views, scale, attend, strides)
         result = fused if blur == "hw" else torch.cat([overall, fused])
         del q, overall, fused  # as in the host
         result = oracle.out(result, weights)
-        return result if blur == "hw" else attention.fold_feature_blur(*result.chunk(2), scale)
+        return result if blur == "hw" else fold_feature_blur(*result.chunk(2), scale)
 
     def authors(blur, strides=None):
         return oracle.scale_fusion_layer(x, weights, heads, grid, plan.jitter, views, scale, blur, strides)
