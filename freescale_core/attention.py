@@ -1,7 +1,7 @@
 """Scale Fusion (P §3.3, Eq. 5–7): local detail from windows, global structure from all tokens, joined by frequency.
 
 Tokens are [B, h·w, C] with the heads folded into C. `attend(q, k, v, (h, w)) -> [B, h·w, C]` is the host's attention over
-all tokens of the grid it is given; nothing here knows of heads. Windows and sub-grids are stacked on the batch axis with
+all tokens of the grid it is given, heads included. Windows and sub-grids are stacked on the batch axis with
 the samples outermost, so that a host which splits a batch into its samples still can.
 """
 
@@ -106,8 +106,8 @@ def scale_fusion(
     """(global, fused) attention of tokens [B, h·w, C] projected once; fused = global + G(local − global) (Eq. 6–7).
 
     One blur G over the token grid serves both frequency bands, and `to_out` may run after it. `strides` replaces the
-    full global attention by strided sub-grids. The global branch is computed last, so that a neighbour which listens
-    in on the attention ends up with the whole picture.
+    full global attention by strided sub-grids. The global branch is computed last, so that another pack that records the
+    layer's last attention (as Self-Attention Guidance does) gets that of the whole picture.
     """
     local = local_attention(q, k, v, plan, views, attend)
     overall = global_attention(q, k, v, plan.grid, attend, strides)

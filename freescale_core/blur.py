@@ -34,7 +34,7 @@ def gaussian_band(length: int, factor: int, like: Tensor, deviation: float = 1.0
 
 @lru_cache(8)  # every layer of a call needs the same few: two grids and two widths in SDXL, of 3 MB at most
 def kept_band(length: int, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False):  # usable with gradients, too, whoever asks first
+    with torch.inference_mode(False):  # a cached tensor must also work in autograd
         return gaussian_band(length, factor, torch.empty(0, device=device, dtype=dtype))
 
 

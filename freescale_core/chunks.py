@@ -7,7 +7,7 @@ from torch import Tensor
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as MPS, the CPU and newer devices say it
 
-# A quarter of a picture is in work at a time, as a stack of windows or a band of the blur, beside q, k, v and the results.
+# A quarter of a picture is processed at a time, as a stack of windows or a band of the blur, beside q, k, v and the results.
 # Chunks of fewer tokens would save no memory that counts, and a GPU takes longer to launch their kernels than to run them.
 CHUNKS, SMALLEST_CHUNK = 4, 4096
 
@@ -36,7 +36,7 @@ def in_chunks(
 
 
 def chunk_tokens(grid: tuple[int, int]) -> float:
-    """How many tokens of a grid are in work at a time: of its size alone, never of the memory that is free, nor are the bits."""
+    """How many tokens of a grid are processed at a time. It depends on the grid alone, not on free memory: so do the bits."""
     return max(SMALLEST_CHUNK, grid[0] * grid[1] / CHUNKS)
 
 

@@ -1,4 +1,4 @@
-// The colours of α: clear at the usual 2, warm above, cold below; nodes/region_detail_mask.py tints its IMAGE alike.
+// The colours of α: clear at the usual 2, warm above, cold below; nodes/region/region_detail.py tints its IMAGE alike.
 
 export const HIGHEST_DETAIL = 20;
 const TICKS = [0, 0.5, 1, 2, 3, 5, 20];

@@ -1,4 +1,4 @@
-"""What newer clients read of a node, in hosts whose schema has no keyword for it, too: those pass over what is set afterwards."""
+"""Settings of a node's schema that only newer hosts have a keyword for; older ones ignore an attribute that is set afterwards."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -100,7 +100,7 @@ def parse_painting(text: str) -> Painting | None:
 
 
 def painted_size(painting: Painting, height: int, width: int) -> tuple[int, int]:
-    """(height, width) px at which the painting is drawn for a picture of that size: no larger than is of use or bearable."""
+    """(height, width) px at which a painting is drawn: LARGEST_SIDE at most, less where it would take too long."""
     boxes = (_box(shape, height, width) for shape in painting.shapes)
     pixels = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
     strokes = [shape for shape in painting.shapes if shape.kind == "stroke"]

@@ -83,13 +83,13 @@ def draw(picture: Picture) -> Picture:
         started = clock()
         pixels = (255 * {**DRAWN, **TUNED, **SHOWN}[picture.method](work)[0].cpu().clamp(0, 1)).round().byte().numpy()
         seconds = clock() - started
-    told = PngImagePlugin.PngInfo()
+    info = PngImagePlugin.PngInfo()
     if picture.timed:
-        told.add_text("seconds", f"{seconds:.2f}")
-    told.add_text("commit", picture.commit)
+        info.add_text("seconds", f"{seconds:.2f}")
+    info.add_text("commit", picture.commit)
     picture.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = picture.path.with_suffix(".unfinished")
-    Image.fromarray(pixels).save(unfinished, "png", pnginfo=told)
+    Image.fromarray(pixels).save(unfinished, "png", pnginfo=info)
     unfinished.replace(picture.path)
     return picture
 

@@ -31,15 +31,15 @@ def drawn(name: str, work: Work) -> torch.Tensor:
         work = replace(work, model=families.host_node(FreeU, work.model, *FREE_U)[0])
     if name == "FouriScale":
         # The authors tell SDXL the native size: ComfyUI would tell it the target's.
-        work = replace(told(work, work.native), sampler_name="euler_ancestral")
+        work = replace(with_size(work, work.native), sampler_name="euler_ancestral")
     if name == "DemoFusion":
         # Its authors tell the target's in every stage: the cascade would tell the native size.
-        work = told(work, work.side)
+        work = with_size(work, work.side)
     if name == "FreeScale":
         return methods.freescale(work, {"seed": work.seed})
     return methods.ALL[name](work)
 
 
-def told(work: Work, side: int) -> Work:
+def with_size(work: Work, side: int) -> Work:
     """The work with that size in SDXL's prompts."""
     return replace(work, positive=pin_size(work.positive, (side, side)), negative=pin_size(work.negative, (side, side)))

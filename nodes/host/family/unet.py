@@ -22,7 +22,7 @@ OTHER_TASKS = tuple(
     if hasattr(comfy.model_base, name)
 )
 SIZES, CROP = 6, 2  # SDXL's size conditioning ends with six numbers, of which the third and fourth are the crop
-# Feature maps of the first width at the latent's size that are alive at once in the last blocks, at least.
+# Feature maps of the first width at the latent's size that are held at once in the last blocks, at least.
 FEATURE_MAPS = 10
 # What a block is built of, told by what it has: some packs give the host's own modules another class.
 RESIDUAL, TRANSFORMER, DOWNSAMPLER, UPSAMPLER = "residual", "transformer", "downsampler", "upsampler"
