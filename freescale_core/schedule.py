@@ -37,4 +37,4 @@ def blend_coefficient(t: float, detail: float | Tensor) -> float | Tensor:
 
 def blend(x: Tensor, noised: Tensor, c: float | Tensor) -> Tensor:
     """(1 − c) x + c n: the state [B, C, h, w], pulled to the forward-noised reference n."""
-    return torch.lerp(x, noised, c if isinstance(c, Tensor) else float(c))
+    return torch.lerp(x, noised, c.to(x) if isinstance(c, Tensor) else float(c))

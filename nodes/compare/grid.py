@@ -1,5 +1,7 @@
 """FreeScaleGrid: pictures side by side."""
 
+from math import ceil, isqrt
+
 from comfy_api.latest import io
 
 from ..host.errors import bad_input, within_limits
@@ -10,6 +12,7 @@ from .contact_sheet import grid
 NAME = "FreeScale Grid"
 PICTURES = 9
 LARGEST_CELL = 4096  # px
+MOST_PIXELS = 2**28  # of the grid: 3 GB as an IMAGE
 
 
 class FreeScaleGrid(io.ComfyNode):
@@ -52,4 +55,10 @@ class FreeScaleGrid(io.ComfyNode):
         pictures = [picture for name in names for picture in wired[name]]
         if not pictures:
             raise bad_input(NAME, "picture_1", "none", "there is nothing to show. Wire at least one picture")
-        return io.NodeOutput(grid(pictures, min(columns, len(pictures)), cell))
+        columns = min(columns, len(pictures))
+        cells = columns * ceil(len(pictures) / columns)
+        if cells * cell**2 > MOST_PIXELS:
+            fitting = isqrt(MOST_PIXELS // cells)
+            problem = f"{cells} places of this size are more than {MOST_PIXELS // 2**20} megapixels. Up to {fitting} is possible"
+            raise bad_input(NAME, "cell", cell, f"{problem}, or more with fewer pictures")
+        return io.NodeOutput(grid(pictures, columns, cell))

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ...freescale_core.detail import HIGHEST_DETAIL, detail_map, feathered, resize_map
 from ..host.errors import bad_input, parsed, validity, within_limits
-from ..host.pictures import preview
+from ..host.pictures import preview, require_picture
 from ..host.schema import where_known
 from ..host.types import DetailMap
 from .painting import Painting, paint, painted_size, parse_painting
@@ -87,6 +87,8 @@ class RegionDetailMask(io.ComfyNode):
     @within_limits
     def execute(cls, regions, detail_inside, detail_outside, feather, image=None, mask=None) -> io.NodeOutput:
         painting = parsed(NAME, "regions", regions, parse_painting)
+        if image is not None:
+            require_picture(NAME, "image", image)
         soft = _checked_mask(mask, image, painting)
         size = soft.shape[1:]
         backdrops = {"backdrop": preview(image), "mask": preview(None if mask is None else soft[..., None].expand(-1, -1, -1, 3))}
@@ -101,13 +103,14 @@ class RegionDetailMask(io.ComfyNode):
 
 
 def _overlay(image: torch.Tensor | None, alpha: torch.Tensor) -> torch.Tensor:
-    """The picture [B, H, W, 3] tinted by α: warm where detail is more than usual, cold where less."""
-    picture = torch.full((*alpha.shape, 3), 0.5) if image is None else image[..., :3].cpu()
+    """The picture [B, H, W, 3] tinted by α, in its own precision: warm where detail is more than usual, cold where less."""
+    picture = torch.full((*alpha.shape, 3), 0.5) if image is None else image[..., :3].float().cpu()
     position = (alpha / (alpha + USUAL))[..., None]  # 0 … 1, the usual in the middle
     away = 2 * (position - 0.5).abs()
     warm, cold = (torch.lerp(torch.tensor(near), torch.tensor(far), away) for near, far in (WARM, COLD))
     opacity = 0.6 * torch.where(position > 0.5, away.sqrt(), away)
-    return torch.lerp(picture, torch.where(position > 0.5, warm, cold), opacity)
+    tinted = torch.lerp(picture, torch.where(position > 0.5, warm, cold), opacity)
+    return tinted if image is None else tinted.to(image.dtype)
 
 
 def _checked_mask(mask: torch.Tensor | None, image: torch.Tensor | None, painting: Painting | None) -> torch.Tensor:

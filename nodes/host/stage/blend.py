@@ -19,6 +19,10 @@ class BlendSampler(comfy.samplers.KSAMPLER):
 
     def __init__(self, sampler: comfy.samplers.KSAMPLER, detail: float, detail_map: torch.Tensor | None = None):
         def sample_freescale_blend(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
+            if len(sigmas) < 2:  # no step to blend: the last part of a split schedule may have none
+                return sampler.sampler_function(
+                    model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options
+                )
             pull = _pull(model, detail, detail_map)
             return run_pulled(sampler, pull, model, x, sigmas, extra_args or {}, callback, disable, options)
 
@@ -36,10 +40,11 @@ def _pull(model, detail: float, detail_map: torch.Tensor | None) -> Pull:
         )
     law, alpha = noise_of(model.inner_model.inner_model.model_sampling, "FreeScale blend"), detail
     if detail_map is not None:
-        alpha = resize_map(detail_map.float().cpu(), *noise.shape[-2:]).to(noise)
+        alpha = resize_map(detail_map.float().cpu(), *noise.shape[-2:]).to(noise.device)
         alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
 
     def pull(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        return blend(x, law.noised(reference, noise, sigma), blend_coefficient(law.timestep(float(sigma)), alpha))
+        z, eps = reference.to(x), noise.to(x)  # a latent may come in half precision; the sampler's state is float32
+        return blend(x, law.noised(z, eps, sigma), blend_coefficient(law.timestep(float(sigma)), alpha))
 
     return pull

@@ -53,6 +53,14 @@ def test_each_picture_of_a_batch_gets_a_place():
     assert [sheet[0, 33, x].mean().round().item() for x in (33, 98, 163)] == [1, 1, 0]
 
 
+def test_a_grid_that_no_memory_holds_is_refused_with_the_size_that_fits():
+    many = filled(8, 8, 1.0, 64)
+    with pytest.raises(ValueError, match="FreeScale Grid › cell = 4096: 64 places .* more than 256 megapixels. Up to 2048 is"):
+        FreeScaleGrid.execute(64, 4096, picture_1=many)
+    with pytest.raises(ValueError, match="66 places"):
+        FreeScaleGrid.execute(3, 4096, picture_1=many)
+
+
 def test_a_grid_of_nothing_is_refused():
     with pytest.raises(ValueError, match="FreeScale Grid › picture_1 = 'none': .* Wire at least one"):
         FreeScaleGrid.execute(3, 64)
