@@ -73,7 +73,9 @@ def unchanged(model, run):
     assert now.keys() == bits.keys() and all(torch.equal(now[k], bits[k]) for k in bits)
     assert state_of(model) == state
     # The convolutions are their own again, and no module has kept anything.
-    assert not any({"forward", "_conv_forward"} & vars(module).keys() for module in model.model.diffusion_model.modules())
+    for module in model.model.diffusion_model.modules():
+        for name in {"forward", "_conv_forward"} & vars(module).keys():  # the host puts its own back so, after object patches
+            assert vars(module)[name].__func__ is getattr(type(module), name) and vars(module)[name].__self__ is module
     conv = model.get_model_object(OUTPUT)
     assert conv._conv_forward.__func__ is torch.nn.Conv2d._conv_forward and conv.dilation == conv.padding == (1, 1)
 

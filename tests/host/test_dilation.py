@@ -76,6 +76,10 @@ def test_chains_an_existing_convolution_patch_where_it_is_inactive(model, run, c
     assert torch.equal(run(doubled(dilation(model)), NATIVE), native)
     always = {"end_percent": 1.0}
     convolution._warn.cache_clear()
+    run(model, NATIVE)  # the host takes the patch back, and leaves the layer's own method on it
+    with caplog.at_level(logging.WARNING):
+        run(dilation(model, **always), LARGE)
+    assert not caplog.messages
     dilated = run(dilation(model, **always), LARGE)  # a dilated layer is ours, whichever node comes first
     with caplog.at_level(logging.WARNING):
         assert torch.equal(run(dilation(doubled(model), **always), LARGE), dilated)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -30,8 +31,9 @@ def computed_as(family: Family, convolves: Mapping[Layer, Convolve], node: str) 
             if module is None:
                 _warn(f"{node}: {layer.name} is not there, or another node has changed what it is in; it stays as it is.")
                 continue
-            present = vars(module).get("_conv_forward")
-            if present is not None and getattr(present, "__module__", "") != __name__:
+            present: Any = module._conv_forward  # the class's own, too, where the host has taken another node's patch back
+            own = getattr(present, "__func__", None) is type(module)._conv_forward
+            if not own and getattr(present, "__module__", "") != __name__:
                 _warn(f"{node}: another node changes {layer.name}; that has no effect while the layer is dilated.")
             stack.enter_context(replaced(module, "_conv_forward", _conv_forward(module, convolve)))
         yield
