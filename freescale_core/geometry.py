@@ -36,7 +36,8 @@ def enlargement(height: int, width: int, native: float, longer_side: bool = Fals
     """The enlargement of a height × width px picture, None where it is native or smaller.
 
     `native` is the side of a square with the training picture's area: the native picture has that area and the aspect
-    ratio of this one. With `longer_side` it is instead the length of the longer side, as in the authors' code.
+    ratio of this one. With `longer_side` it is instead the length of the longer side, as in the authors' code: the
+    parity vectors need it, the nodes do not.
     """
     if longer_side:
         ratio = max(height, width) / native

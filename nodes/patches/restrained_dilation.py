@@ -8,6 +8,7 @@ from ..host.dilation import with_restrained_dilation
 from ..host.errors import bad_input, parsed, validity, within_limits
 from ..host.family import family_of
 from ..host.schema import advanced, where_known
+from ..inputs import MODEL, NATIVE_SIZE
 
 NAME = "FreeScale Restrained Dilation"
 
@@ -27,9 +28,7 @@ class RestrainedDilation(io.ComfyNode):
                 "as one. Acts only above the model's native size."
             ),
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after."
-                ),
+                MODEL,
                 io.Combo.Input(
                     "preset",
                     options=list(PRESETS),
@@ -64,19 +63,7 @@ class RestrainedDilation(io.ComfyNode):
                         tooltip="For the custom preset: all, or a list such as down, middle, up, input.6-8, output.0-2.",
                     )
                 ),
-                advanced(
-                    io.Int.Input(
-                        "native_size",
-                        default=0,
-                        min=0,
-                        max=8192,
-                        step=64,
-                        tooltip=(
-                            "0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was"
-                            " trained at."
-                        ),
-                    )
-                ),
+                NATIVE_SIZE,
             ],
             outputs=[
                 io.Model.Output(

@@ -7,6 +7,7 @@ from ..host.errors import parsed, require_order, validity, within_limits
 from ..host.family import family_of
 from ..host.scale_fusion import BOTH, BRANCHES, ScaleFusion, with_scale_fusion
 from ..host.schema import advanced, where_known
+from ..inputs import MODEL
 
 NAME = "FreeScale Scale Fusion"
 CUSTOM = "custom"
@@ -46,9 +47,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
                 "Acts only above the model's native size; below it nothing changes."
             ),
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after."
-                ),
+                MODEL,
                 io.Combo.Input(
                     "global_attention",
                     options=["full", "strided", "mixed"],

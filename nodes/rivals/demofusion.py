@@ -7,7 +7,8 @@ from ..host.family import family_of
 from ..host.rivals.demofusion import with_demofusion
 from ..host.schema import where_known
 from ..host.stage.plan import require_latent
-from .inputs import MODEL, NATIVE_SIZE, PATCHED, SEED
+from ..inputs import NATIVE_SIZE
+from .inputs import MODEL, PATCHED, SEED
 
 NAME = "FreeScale Rival DemoFusion"
 

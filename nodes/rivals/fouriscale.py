@@ -6,7 +6,8 @@ from ..host.errors import require_order, within_limits
 from ..host.family import family_of
 from ..host.rivals.fouriscale import with_fouriscale
 from ..host.schema import where_known
-from .inputs import MODEL, NATIVE_SIZE, PATCHED
+from ..inputs import NATIVE_SIZE
+from .inputs import MODEL, PATCHED
 
 NAME = "FreeScale Rival FouriScale"
 

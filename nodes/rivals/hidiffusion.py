@@ -5,7 +5,8 @@ from comfy_api.latest import io
 from ..host.errors import within_limits
 from ..host.rivals.hidiffusion import with_hidiffusion
 from ..host.schema import where_known
-from .inputs import MODEL, NATIVE_SIZE, PATCHED, SEED
+from ..inputs import NATIVE_SIZE
+from .inputs import MODEL, PATCHED, SEED
 
 NAME = "FreeScale Rival HiDiffusion"
 

@@ -2,8 +2,6 @@
 
 from comfy_api.latest import io
 
-from ..host.schema import advanced
-
 MODEL = io.Model.Input(
     "model",
     tooltip=(
@@ -18,15 +16,5 @@ SEED = io.Int.Input(
     max=0xFFFFFFFFFFFFFFFF,
     control_after_generate=False,
     tooltip="Seed of what the method draws at random. The same seed gives the same picture, bit for bit.",
-)
-NATIVE_SIZE = advanced(
-    io.Int.Input(
-        "native_size",
-        default=0,
-        min=0,
-        max=8192,
-        step=64,
-        tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at.",
-    )
 )
 PATCHED = io.Model.Output(display_name="MODEL", tooltip="The model that draws with this method.")

@@ -5,7 +5,8 @@ from comfy_api.latest import io
 from ..host.errors import within_limits
 from ..host.rivals.scalecrafter import with_scalecrafter
 from ..host.schema import where_known
-from .inputs import MODEL, NATIVE_SIZE, PATCHED
+from ..inputs import NATIVE_SIZE
+from .inputs import MODEL, PATCHED
 
 NAME = "FreeScale Rival ScaleCrafter"
 

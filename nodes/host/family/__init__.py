@@ -11,7 +11,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 
 from ..errors import bad_input
-from .base import AttentionLayer, Family, Grid
+from .base import AttentionLayer, Family, Grid, network_of
 from .model_sampling import Noise, VarianceExploding, is_variance_exploding
 from .unet import OTHER_TASKS, UNet
 
@@ -27,8 +27,7 @@ def family_of(model: ModelPatcher, node: str = "FreeScale") -> Family:
     Raises ValueError, in the name of `node`, where FreeScale has no formulas for it: transformers (FLUX, SD 3, Wan …), flow
     matching, U-Nets of other tasks.
     """
-    network, name = model.get_model_object("diffusion_model"), type(model.model).__name__
-    network = getattr(network, "_orig_mod", network)  # of a compiled one
+    network, name = network_of(model.get_model_object), type(model.model).__name__
     if not isinstance(network, UNetModel):
         raise bad_input(node, "model", name, f"its network is {type(network).__name__}, not a U-Net. {SUPPORTED}")
     if isinstance(model.model, OTHER_TASKS):

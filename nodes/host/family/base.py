@@ -93,6 +93,12 @@ class Family(ABC):
         return conditions
 
 
+def network_of(part: Callable[[str], Any]) -> torch.nn.Module:
+    """The network of a model, see `Family.of`; of a compiled one the network within."""
+    network = part("diffusion_model")
+    return getattr(network, "_orig_mod", network)
+
+
 def with_longer_side(native: tuple[int, int], side: int) -> tuple[int, int]:
     """A native picture (height, width) px at a longer side that a person has given, or as it is for 0."""
     scale = side / max(native) if side else 1

@@ -11,7 +11,7 @@ from comfy.ldm.modules.attention import FeedForward
 from comfy.model_base import BaseModel
 
 from ....freescale_core.dilation import Layer
-from .base import AttentionLayer, Family, Grid, with_longer_side
+from .base import AttentionLayer, Family, Grid, network_of, with_longer_side
 from .model_sampling import VarianceExploding
 
 CELL = 8  # px
@@ -40,10 +40,8 @@ class UNet(Family):
     @classmethod
     def of(cls, base: BaseModel, part: Callable[[str], Any], native_size: int) -> "UNet":
         """See Family."""
-        network = part("diffusion_model")
-        network = getattr(network, "_orig_mod", network)  # of a compiled one
         native, channels = with_longer_side(_native(base), native_size), part("latent_format").latent_channels
-        return cls(base, network, VarianceExploding(part("model_sampling")), native, channels, CELL, pins_size=True)
+        return cls(base, network_of(part), VarianceExploding(part("model_sampling")), native, channels, CELL, pins_size=True)
 
     def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
         """The block's grid, unless another node has merged the tokens or cut them into tiles."""
