@@ -1,14 +1,13 @@
 // FreeScale Compare in the editor: two pictures, side by side or under a slider, zoomed and moved as one.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addElement, addStyles, follow, lastOutput, load } from "./node.js";
+import { addElement, addStyles, follow, lastOutput, load, rememberedOutput } from "./node.js";
 import { loadTexts } from "./painter/texts.js";
 import { turn } from "./painter/wheel.js";
 
 const NODE = "FreeScaleCompare";
 const SIZE = [560, 380]; // px of a new node
 const LEAST_HEIGHT = 240;
-const RESTORED = 500; // ms after which the client has put back what it remembers, of which it tells nobody
 const MOST_ZOOM = 64;
 const LARGE_PIXEL = 4; // px; a picture whose own pixels are shown larger than that shows them as they are
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -55,7 +54,7 @@ class Compare {
     });
     find(".previous").addEventListener("click", () => this.choose(this.index - 1));
     find(".next").addEventListener("click", () => this.choose(this.index + 1));
-    this.element.addEventListener("pointerenter", () => this.remember());
+    this.element.addEventListener("pointerenter", () => this.pairs || this.executed(lastOutput(this.node)));
     new ResizeObserver(() => this.arrange()).observe(this.stage);
   }
 
@@ -76,9 +75,10 @@ class Compare {
     this.choose(Math.min(this.index, this.pairs - 1));
   }
 
-  /** After undo or a change of tab: what the client remembers of the last run. */
-  remember() {
-    if (!this.pairs) this.executed(lastOutput(this.node));
+  /** After undo or a change of tab: what the client remembers of the last run, once it has put it back. */
+  async remember() {
+    const output = await rememberedOutput(this.node);
+    if (!this.pairs) this.executed(output);
   }
 
   get pairs() {
@@ -217,7 +217,7 @@ app.registerExtension({
     follow(node, "onExecuted", (output) => compare.executed(output));
     follow(node, "onConfigure", () => {
       compare.arrange();
-      setTimeout(() => compare.remember(), RESTORED);
+      compare.remember();
     });
   },
 });

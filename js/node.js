@@ -21,6 +21,15 @@ export function lastOutput(node) {
   return app.nodeOutputs?.[inside ? `${inside}:${node.id}` : String(node.id)];
 }
 
+/** The same for a node that was just made: the client puts it back later, sooner or not so soon, and tells nobody when. */
+export async function rememberedOutput(node) {
+  for (let wait = 100; wait < 10_000; wait *= 1.5) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    const output = node.graph && lastOutput(node);
+    if (output) return output;
+  }
+}
+
 /** Call `after` when the node's `name` is called, behind whatever is there. */
 export function follow(node, name, after) {
   const before = node[name];

@@ -1,7 +1,7 @@
 // FreeScale Region Detail in the editor: the `regions` widget shows the map over the picture and opens the painter.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addElement, addStyles, follow, lastOutput, load } from "./node.js";
+import { addElement, addStyles, follow, lastOutput, load, rememberedOutput } from "./node.js";
 import { legend } from "./painter/colours.js";
 import { openDialog } from "./painter/dialog.js";
 import { readPainting, writePainting } from "./painter/painting.js";
@@ -114,10 +114,8 @@ class Regions {
   }
 
   /** After undo or a change of tab, which make nodes anew: what the client remembers of the last run. */
-  async remember() {
-    if (this.backdrop || this.mask) return;
-    const output = lastOutput(this.node);
-    if (output?.backdrop) await this.executed(output);
+  async remember(output = lastOutput(this.node)) {
+    if (!this.backdrop && !this.mask && output?.backdrop) await this.executed(output);
   }
 
   /** Before any run: the picture of a Load Image node that is wired to the input. */
@@ -200,6 +198,7 @@ app.registerExtension({
     const regions = node.comfyClass === NODE && node.freescaleRegions;
     if (!regions) return;
     follow(node, "onExecuted", (output) => regions.executed(output));
+    follow(node, "onConfigure", async () => regions.remember(await rememberedOutput(node)));
     follow(node, "onConnectionsChange", () => regions.findPicture());
     for (const name of ["detail_inside", "detail_outside"])
       follow(node.widgets.find((widget) => widget.name === name), "callback", () => regions.refresh());
