@@ -20,10 +20,12 @@ for _path in (
     "tools/quality/figures",
     "tools/quality/report",
     "tests/install/beginner",
+    "tests/host/host_models",
     "tests/host/patching",
     "tests/host/rivals/rival_models",
     "tests/host/stage/staging",
     "tests/web/painter/painter",
+    "tests/web/web_client",
 ):
     inside.load(Path(_path).name, ROOT / f"{_path}.py")
 
