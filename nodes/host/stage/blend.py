@@ -1,50 +1,87 @@
 """The blend inside ComfyUI's samplers: each outer step starts from a state pulled towards the noised reference (P §3.1)."""
 
+from typing import Any
+
+import comfy.model_patcher
 import comfy.samplers
 import comfy.utils
 import torch
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 
 from ....freescale_core.detail import resize_map
 from ....freescale_core.schedule import blend, blend_coefficient
 from ..family import noise_of
-from .samplers import Pull, run_pulled
+from .samplers import Pull, pulled
+
+NAME = "FreeScale blend"
 
 
 class BlendSampler(comfy.samplers.KSAMPLER):
     """A SAMPLER that runs `sampler` on a state blended with its own reference before each outer step (P §3.1).
 
-    All of it is in the sampler function, so that nodes which wrap a SAMPLER's function wrap the blend too. Inpainting
-    noise is the start's own: ddim's other noise would be another reference.
+    The host hands z and ε to `sample`. Another node's sampler that wraps this one calls its function alone, and not with them.
     """
 
     def __init__(self, sampler: comfy.samplers.KSAMPLER, detail: float, detail_map: torch.Tensor | None = None):
-        def sample_freescale_blend(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
-            if len(sigmas) < 2:  # no step to blend: the last part of a split schedule may have none
-                return sampler.sampler_function(
-                    model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options
-                )
-            pull = _pull(model, detail, detail_map)
-            return run_pulled(sampler, pull, model, x, sigmas, extra_args or {}, callback, disable, options)
+        def sample_freescale_blend(model, x, sigmas, extra_args=None, callback=None, disable=None):
+            run = sampler if len(sigmas) < 2 else pulled(sampler, self._pull(*_asked_for(model, x, sigmas[:1], extra_args or {})))
+            options = dict(extra_args=extra_args or {}, callback=callback, disable=disable)
+            return run.sampler_function(model, x, sigmas, **options, **run.extra_options)
 
-        super().__init__(sample_freescale_blend, sampler.extra_options)
+        super().__init__(sample_freescale_blend)
+        self.sampler, self.detail, self.detail_map = sampler, detail, detail_map
+
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> torch.Tensor:
+        """As the host's."""
+        run = self.sampler if len(sigmas) < 2 else pulled(self.sampler, self._pull(model_wrap.inner_model, latent_image, noise))
+        return run.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+
+    def _pull(self, base: Any, reference: torch.Tensor, noise: torch.Tensor) -> Pull:
+        """The blend (state, σ) → state for this run: z is the sampler's `latent_image`, ε its `noise`."""
+        if not torch.count_nonzero(noise):
+            raise ValueError(
+                f"{NAME}: the noise is switched off, so there is no noised reference to hold the picture to. Add noise in the "
+                "sampling node (RandomNoise instead of DisableNoise, add_noise enabled). After SplitSigmas, blend in the first "
+                "part only and give the second an ordinary sampler"
+            )
+        law, alpha = noise_of(base.model_sampling, NAME), self.detail
+        if self.detail_map is not None:
+            alpha = resize_map(self.detail_map.float().cpu(), *noise.shape[-2:]).to(noise.device)
+            alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
+
+        def pull(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            z, eps = reference.to(x), noise.to(x)  # a latent may come in half precision; the sampler's state is float32
+            return blend(x, law.noised(z, eps, sigma), blend_coefficient(law.timestep(float(sigma)), alpha))
+
+        return pull
 
 
-def _pull(model, detail: float, detail_map: torch.Tensor | None) -> Pull:
-    """The blend (state, σ) → state for this run: z is the sampler's `latent_image`, ε its `noise`."""
-    reference, noise = (getattr(model, name, None) for name in ("latent_image", "noise"))
-    if reference is None or noise is None or not torch.count_nonzero(noise):
+def _asked_for(model: Any, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """(the network's model, z, ε) of a model that another node's sampler has wrapped, to rounding.
+
+    Asked in the host's own words for inpainting: where nothing may be drawn (a mask of 0), its network is given the noised
+    reference, and what comes out is the reference. The network itself need not run for that.
+    """
+    heard: dict[str, Any] = {}
+
+    def listen(executor, base, conditions, noised, sigma, *_):
+        heard.update(base=base, noised=noised, sigma=sigma.reshape(-1, *[1] * (noised.ndim - 1)))
+        return [torch.zeros_like(noised) for _ in conditions]
+
+    options = comfy.model_patcher.create_model_options_clone(extra_args.get("model_options", {}))
+    options.pop("denoise_mask_function", None)  # would open the mask
+    add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, NAME, listen, options, is_model_options=True)
+    asked = {**extra_args, "denoise_mask": torch.zeros_like(x), "model_options": options}
+    reference = model(x, sigma.expand(x.shape[0]), **asked)
+    if not heard:
+        wrapper = getattr(model, "__qualname__", type(model).__name__).replace(".<locals>", "")
         raise ValueError(
-            "FreeScale blend: the noise is switched off, so there is no noised reference to hold the picture to. "
-            "Add noise in the sampling node (RandomNoise instead of DisableNoise, add_noise enabled). After SplitSigmas, blend "
-            "in the first part only and give the second an ordinary sampler"
+            f"{NAME}: the sampler around it ({wrapper}) does not say what picture and noise it starts from. Wire it before "
+            "FreeScale Blend Sampler, not after"
         )
-    law, alpha = noise_of(model.inner_model.inner_model.model_sampling, "FreeScale blend"), detail
-    if detail_map is not None:
-        alpha = resize_map(detail_map.float().cpu(), *noise.shape[-2:]).to(noise.device)
-        alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
-
-    def pull(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        z, eps = reference.to(x), noise.to(x)  # a latent may come in half precision; the sampler's state is float32
-        return blend(x, law.noised(z, eps, sigma), blend_coefficient(law.timestep(float(sigma)), alpha))
-
-    return pull
+    law, sigma = noise_of(heard["base"].model_sampling, NAME), heard["sigma"]
+    nothing = torch.zeros_like(reference)
+    noise = (heard["noised"] - law.noised(reference, nothing, sigma)) / law.noised(nothing, torch.ones_like(nothing), sigma)
+    return heard["base"], reference, noise

@@ -30,43 +30,63 @@ BROWNIAN = {"dpmpp_sde": True, "dpmpp_sde_gpu": False}  # name → whether its n
 Pull = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (state, σ) → the state pulled to its reference
 
 
-def require_blendable(sampler: comfy.samplers.KSAMPLER, node: str, name: str) -> None:
+def require_blendable(sampler: comfy.samplers.Sampler, node: str, name: str) -> None:
     """Refuse the samplers that no exact blend is defined for (and one that already blends)."""
-    kind = kind_of(sampler)
-    if kind not in ONE_STEP + MULTI_STEP + REPLANNED:
+    for one in wrapped_in(sampler).values():
+        require_blendable(one, node, name)
+    if kind_of(sampler) not in ONE_STEP + MULTI_STEP + REPLANNED and not wrapped_in(sampler):
+        own = sampler.sampler_function if type(sampler) is comfy.samplers.KSAMPLER else type(sampler)
         raise bad_input(
             node,
             name,
-            kind,
-            "the cascade's blend is not defined for this sampler, which scales or plans its state itself. "
-            "Take euler, dpmpp_2m, dpmpp_2m_sde, res_multistep or another of the built-in samplers",
+            kind_of(sampler) or getattr(own, "__name__", type(own).__name__),
+            "the cascade's blend is not defined for this sampler, which scales or plans its state itself. Take euler, dpmpp_2m, "
+            "dpmpp_2m_sde, res_multistep or another of the built-in samplers. A node that changes another sampler can be wired "
+            "after FreeScale Blend Sampler",
         )
 
 
-def kind_of(sampler: comfy.samplers.KSAMPLER) -> str:
-    """The sampler's name, read from its function; a ddim is an euler."""
-    function = getattr(sampler, "sampler_function", None)
-    name = getattr(function, "__name__", type(sampler).__name__).removeprefix("sample_").removesuffix("_function")
-    return name.replace("unipc", "uni_pc")  # the only ones whose function is spelt differently
+def kind_of(sampler: comfy.samplers.Sampler) -> str | None:
+    """The name under which this host has the very same sampler, None where another pack made it; a ddim is an euler."""
+    if type(sampler).sample is not comfy.samplers.KSAMPLER.sample:
+        return None
+    return next(
+        (name for name in NAMES if _same(comfy.samplers.sampler_object(name).sampler_function, sampler.sampler_function)), None
+    )
 
 
-def run_pulled(
-    sampler: comfy.samplers.KSAMPLER,
-    pull: Pull,
-    model,
-    x: torch.Tensor,
-    sigmas: torch.Tensor,
-    extra_args,
-    callback,
-    disable,
-    options,
-) -> torch.Tensor:
-    """What a sampler makes of x [B, C, h, w] with `pull` before each outer step; the rest is as a sampler's function takes it."""
+def _same(function: Callable, other: Callable) -> bool:
+    """Whether they are one function; the host writes some of its own anew for each sampler, with nothing of it around them."""
+    anew = all(getattr(f, "__closure__", f) is None for f in (function, other))
+    return function is other or (anew and function.__code__ is other.__code__)
+
+
+def wrapped_in(sampler: comfy.samplers.Sampler) -> dict[str, comfy.samplers.Sampler]:
+    """The samplers that another one runs, by the name of its option: those of nodes like Detail Daemon Sampler."""
+    options = getattr(sampler, "extra_options", {})
+    return {name: option for name, option in options.items() if isinstance(option, comfy.samplers.Sampler)}
+
+
+def pulled(sampler: comfy.samplers.KSAMPLER, pull: Pull) -> comfy.samplers.KSAMPLER:
+    """The sampler with `pull` before each outer step; one that wraps others has them do it.
+
+    Inpainting noise is the start's own: ddim's other noise would be another reference.
+    """
+    wrapped = {name: pulled(one, pull) for name, one in wrapped_in(sampler).items()}
+    if wrapped:
+        return comfy.samplers.KSAMPLER(sampler.sampler_function, {**sampler.extra_options, **wrapped})
     kind, function = kind_of(sampler), sampler.sampler_function
-    if kind in MULTI_STEP:
-        return _whole(function, pull, model, x, sigmas, extra_args, callback, disable, options)
-    options = _whole_run_options(function, kind, x, sigmas, extra_args, options)
-    return _by_interval(function, pull, model, x, sigmas, extra_args, callback, disable, options)
+
+    def sample_pulled(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
+        extra_args = extra_args or {}
+        if len(sigmas) < 2:  # no step to begin: the last part of a split schedule may have none
+            return function(model, x, sigmas, extra_args=extra_args, callback=callback, disable=disable, **options)
+        if kind in MULTI_STEP:
+            return _whole(function, pull, model, x, sigmas, extra_args, callback, disable, options)
+        options = _whole_run_options(function, kind, x, sigmas, extra_args, options)
+        return _by_interval(function, pull, model, x, sigmas, extra_args, callback, disable, options)
+
+    return comfy.samplers.KSAMPLER(sample_pulled, sampler.extra_options)
 
 
 def _whole(function: Callable, pull: Pull, model, x, sigmas, extra_args: dict, callback, disable, options: dict):
