@@ -9,10 +9,10 @@ from ..host.errors import bad_input, parsed, validity, within_limits
 from ..host.family import family_of
 from ..host.memory import require_memory
 from ..host.schema import where_known
-from ..host.stage.expansion import expanded
+from ..host.stage.expansion import expanded, in_queue
 from ..host.stage.plan import Stage, plan_sigmas, require_source
 from .inputs import SETTINGS, SOURCES
-from .stage import NAME
+from .stage import NAME, FreeScaleCascadeStage
 
 
 class SelfCascadeUpscale(io.ComfyNode):
@@ -84,8 +84,11 @@ class SelfCascadeUpscale(io.ComfyNode):
         return validity(NAME, "stages", stages[0] if stages else None, parse_stages)
 
     @classmethod
-    def execute(cls, **lists) -> io.NodeOutput:
-        return expanded(cls.hidden, cls._sizes(**{name: _only(name, values) for name, values in lists.items()}))
+    def execute(cls, **inputs) -> io.NodeOutput:
+        if isinstance(inputs["stages"], list):  # so from the host; scripts give the values themselves
+            inputs = {name: _only(name, values) for name, values in inputs.items()}
+        sizes = cls._sizes(**inputs)
+        return expanded(cls.hidden, sizes) if in_queue(cls.hidden) else _in_place(sizes, **inputs)
 
     @classmethod
     @within_limits
@@ -100,6 +103,14 @@ class SelfCascadeUpscale(io.ComfyNode):
             plan_sigmas(NAME, model, Stage(height=height, width=width, **settings))
         require_memory(NAME, stages, model, len(latent_image["samples"] if image is None else image), sizes)
         return sizes
+
+
+def _in_place(sizes: list[tuple[int, int]], stages: str, **inputs) -> io.NodeOutput:
+    """The stages one after the other, where no queue runs them: in exported scripts and notebooks."""
+    for height, width in sizes:
+        picture, latent, pictures = FreeScaleCascadeStage.execute(**inputs, height=height, width=width).args
+        inputs |= {"image": picture, "latent_image": latent, "pictures": pictures}
+    return io.NodeOutput(picture, latent, list(pictures))
 
 
 def _only(name: str, values: list):

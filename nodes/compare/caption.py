@@ -35,5 +35,5 @@ class FreeScaleCaption(io.ComfyNode):
     @classmethod
     def execute(cls, image, label, time=None) -> io.NodeOutput:
         require_picture(NAME, "image", image)
-        seconds = time and time.seconds(cls.hidden.prompt)
+        seconds = time and time.seconds(getattr(cls.hidden, "prompt", None))
         return io.NodeOutput(captioned(image, f"{label} · {seconds:.1f} s" if seconds else label))

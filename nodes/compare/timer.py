@@ -36,5 +36,5 @@ class FreeScaleTimer(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, before=None) -> io.NodeOutput:
-        timer = Timer(cls.hidden.unique_id, before)
+        timer = Timer(getattr(cls.hidden, "unique_id", None), before)
         return io.NodeOutput(with_timer(model, timer), timer)

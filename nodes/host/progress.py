@@ -6,13 +6,15 @@ from typing import Any
 
 from server import PromptServer
 
-from .stage.expansion import STAGE
+from .stage.expansion import STAGE, in_queue
 
 Show = Callable[[str], None]
 
 
 def stage_display(hidden: Any, width: int, height: int) -> Show:
     """What shows a text after "stage k of n" on the cascade's node. `hidden` has the stage's unique_id and the running graph."""
+    if not in_queue(hidden):
+        return lambda text: None
     graph, own_id = hidden.dynprompt, hidden.unique_id
     parent = graph.get_parent_node_id(own_id)
     siblings = [

@@ -13,9 +13,12 @@ KEY = "freescale_timer"
 
 @dataclass
 class Timer:
-    """Seconds by the node that sampled. It outlives a run, as cached nodes do: who samples again replaces its own."""
+    """Seconds by the node that sampled. It outlives a run, as cached nodes do: who samples again replaces its own.
 
-    node: str  # the FreeScale Timer that it belongs to
+    In a script there are neither nodes nor runs, and everything counts.
+    """
+
+    node: str | None  # the FreeScale Timer that it belongs to
     before: "Timer | None" = None  # whose seconds count too
     _taken: dict[str, tuple[str, float]] = field(default_factory=dict)  # node → (run, seconds)
 
@@ -24,9 +27,13 @@ class Timer:
         last, sum_so_far = self._taken.get(node, (run, 0.0))
         self._taken[node] = run, seconds + (sum_so_far if last == run else 0.0)
 
-    def seconds(self, graph: dict) -> float:
+    def seconds(self, graph: dict | None) -> float:
         """Of the nodes that still depend on the timer in this prompt; "7.0.0.stage1" is what node 7 expanded into."""
-        own = sum(seconds for node, (_, seconds) in self._taken.items() if self.node in _upstream(graph, node.split(".")[0]))
+        own = sum(
+            seconds
+            for node, (_, seconds) in self._taken.items()
+            if graph is None or self.node in _upstream(graph, node.split(".")[0])
+        )
         return own + (self.before.seconds(graph) if self.before else 0.0)
 
 
@@ -48,8 +55,9 @@ def with_timer(model: ModelPatcher, timer: Timer) -> ModelPatcher:
         began = time.perf_counter()
         samples = executor(*args, **kwargs)
         _finish(samples)
-        if context := get_executing_context():
-            timer.add(context.node_id, context.prompt_id, time.perf_counter() - began)
+        context = get_executing_context()
+        node, run = (context.node_id, context.prompt_id) if context else ("", "")
+        timer.add(node, run, time.perf_counter() - began)
         return samples
 
     patched = model.clone()

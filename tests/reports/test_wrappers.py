@@ -36,7 +36,9 @@ def host(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_wrapper_inside_the_blend_or_around_it(sketch, run, name):
     """Impact-Pack#957, Detail Daemon around a blend: "the noise is switched off", which was false; inside of it: "not defined"."""
-    inside, around = (run(sketch, SIZE, sampler=s, sigmas=SIGMAS) for s in (blended(lying(host(name))), lying(blended(host(name)))))
+    inside, around = (
+        run(sketch, SIZE, sampler=s, sigmas=SIGMAS) for s in (blended(lying(host(name))), lying(blended(host(name))))
+    )
     assert torch.isfinite(inside).all() and (inside - around).abs().max() <= 2e-5 * inside.abs().max()
     for other in (blended(host(name)), lying(host(name))):  # neither is lost
         assert not torch.allclose(inside, run(sketch, SIZE, sampler=other, sigmas=SIGMAS), rtol=1e-2)
@@ -64,7 +66,9 @@ def test_two_wrappers_a_map_and_a_mask(sketch, run):
 
 def test_asking_for_the_reference_does_not_run_the_network(sketch, run):
     calls, model = [], sketch.clone()
-    model.set_model_unet_function_wrapper(lambda apply, args: calls.append(1) or apply(args["input"], args["timestep"], **args["c"]))
+    model.set_model_unet_function_wrapper(
+        lambda apply, args: calls.append(1) or apply(args["input"], args["timestep"], **args["c"])
+    )
     for sampler in (blended(host("euler")), lying(blended(host("euler")))):
         calls.clear()
         run(model, SIZE, sampler=sampler, sigmas=SIGMAS)

@@ -8,6 +8,11 @@ from comfy_execution.graph_utils import GraphBuilder
 STAGE, PICTURES = "FreeScaleCascadeStage", "FreeScaleStagePictures"  # the ids of the nodes that it is made of
 
 
+def in_queue(hidden: Any) -> bool:
+    """Whether a node with these hidden inputs runs in ComfyUI's queue, and not in a script."""
+    return getattr(hidden, "dynprompt", None) is not None
+
+
 def expanded(hidden: Any, sizes: list[tuple[int, int]]) -> io.NodeOutput:
     """One node for each stage of (height, width) px.
 

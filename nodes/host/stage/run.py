@@ -12,12 +12,27 @@ from comfy.model_patcher import ModelPatcher
 
 from ....freescale_core.chunks import is_out_of_memory
 from .. import pictures
+from ..errors import bad_input
 from ..family import Family, family_of
 from ..memory import memory_text
 from ..progress import Show, with_time_left
 from .blend import BlendSampler
 from .conditioning import stage_conditioning
 from .plan import Stage, plan_sigmas
+
+# What is known to make values that are not numbers, and what helps.
+OF_THE_VAE = (
+    "the VAE gives values that are not numbers, most likely because it overflows in half precision. Start ComfyUI with "
+    "--fp32-vae (or --bf16-vae), or load another VAE"
+)
+OF_THE_SAMPLER = (
+    "sampling gives values that are not numbers. Most likely the model or a LoRA overflows in half precision, or an attention "
+    "backend does: start ComfyUI without --use-sage-attention, --fast or --fp16-unet, lower cfg, or leave out what patches "
+    "the model"
+)
+PLACED_ON = (
+    "freescale_placed_on"  # in a LATENT: (h, w) cells of the picture before the first stage, on which prompts have their areas
+)
 
 
 def run_stage(
@@ -51,16 +66,21 @@ def run_stage(
 
 def _run_stage(node, model, positive, negative, vae, stage, latent, image, show) -> tuple[torch.Tensor, dict]:
     sigmas, family = plan_sigmas(node, model, stage), family_of(model, node)
-    steps, enlarged = len(sigmas) - 1, family.enlarged(*family.latent_size(stage.height, stage.width))
+    size = family.latent_size(stage.height, stage.width)
+    steps, enlarged = len(sigmas) - 1, family.enlarged(*size)
     batch = len(latent["samples"] if image is None else image)
     memory = memory_text(family.call_bytes(batch, stage.height, stage.width))
     inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
     show(f"{steps} steps, at least {memory} beside the model{inactive}")
-    reference = _reference(family, vae, stage, latent, image)
-    carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index")}
+    reference = _finite(_reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
+    carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
+    if PLACED_ON not in carried:
+        carried[PLACED_ON] = tuple(latent["samples"].shape[-2:]) if latent else family.latent_size(*image.shape[1:3])
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
-    positive, negative = (stage_conditioning(family, conditioning, enlarged) for conditioning in (positive, negative))
+    positive, negative = (
+        stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged) for conditioning in (positive, negative)
+    )
     callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, show)
     samples = comfy.sample.sample_custom(
         model,
@@ -76,7 +96,16 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=stage.seed,
     )
-    return pictures.decode(vae, samples, stage.vae_tiling), {**carried, "samples": samples}
+    _finite(samples, node, stage, OF_THE_SAMPLER)
+    picture = _finite(pictures.decode(vae, samples, stage.vae_tiling), node, stage, OF_THE_VAE)
+    return picture, {**carried, "samples": samples}
+
+
+def _finite(values: torch.Tensor, node: str, stage: Stage, cause: str) -> torch.Tensor:
+    """The values, unless some are not numbers: whatever came after would be drawn in vain."""
+    if torch.isfinite(values).all():
+        return values
+    raise bad_input(node, "stages", f"{stage.width}x{stage.height}", f"{cause}. Stages before this one are kept")
 
 
 def _reference(family: Family, vae: Any, stage: Stage, latent, image) -> torch.Tensor:
