@@ -22,6 +22,7 @@ for _path in (
     "tests/install/beginner",
     "tests/host/host_models",
     "tests/host/patching",
+    "tests/host/transformers",
     "tests/host/rivals/rival_models",
     "tests/host/stage/staging",
     "tests/web/painter/painter",

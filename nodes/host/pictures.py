@@ -15,14 +15,18 @@ LARGEST_PREVIEW = 2048  # px
 
 
 def decode(vae: Any, samples: torch.Tensor, tiling: str) -> torch.Tensor:
-    """Latent [B, 4, h, w] → picture [B, H, W, 3]; `tiling` is auto, always or never."""
+    """Latent [B, C, (1,) h, w] → picture [B, H, W, 3]; `tiling` is auto, always or never."""
     if _tiled(tiling, vae.memory_used_decode, vae, samples):
-        return vae.decode_tiled(samples, tile_x=TILE, tile_y=TILE, overlap=OVERLAP)
-    return vae.decode(samples)
+        image = vae.decode_tiled(samples, tile_x=TILE, tile_y=TILE, overlap=OVERLAP)
+    else:
+        image = vae.decode(samples)
+    return image.flatten(0, -4)  # one frame each
 
 
 def encode(vae: Any, image: torch.Tensor, tiling: str) -> torch.Tensor:
-    """Picture [B, H, W, 3] → latent [B, 4, h, w]."""
+    """Picture [B, H, W, 3] → latent [B, C, (1,) h, w]."""
+    if getattr(vae, "latent_dim", 2) == 3 and len(image) > 1:  # or it would take them for the frames of a film
+        return torch.cat([encode(vae, picture, tiling) for picture in image.split(1)])
     if _tiled(tiling, vae.memory_used_encode, vae, rearrange(image, "b h w c -> b c h w")):
         cell = vae.spacial_compression_encode()  # px
         return vae.encode_tiled(image, tile_x=TILE * cell, tile_y=TILE * cell, overlap=OVERLAP * cell)
@@ -43,8 +47,10 @@ def resize_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def resize_latent(samples: torch.Tensor, h: int, w: int) -> torch.Tensor:
-    """Bicubic in latent space, to h × w cells (the paper's ablation for images, its choice for video)."""
-    return F.interpolate(samples, (h, w), mode="bicubic")
+    """Bicubic in latent space, to h × w cells (the paper's ablation for images, its choice for video): [B, C, (1,) h, w]."""
+    batch, channels, *frames = samples.shape[:-2]
+    resized = F.interpolate(samples.reshape(-1, channels, *samples.shape[-2:]), (h, w), mode="bicubic")
+    return resized.reshape(batch, channels, *frames, h, w)
 
 
 def preview(image: torch.Tensor | None) -> list[dict]:

@@ -1,12 +1,14 @@
 """RestrainedDilation: dilated convolutions while σ is high."""
 
+import logging
+
 from comfy_api.latest import io
 
 from ...freescale_core.dilation import PRESETS, dilated_layers
 from ...freescale_core.grammar.blocks import parse_blocks
 from ..host.dilation import with_restrained_dilation
 from ..host.errors import bad_input, parsed, validity, within_limits
-from ..host.family import family_of
+from ..host.family import Transformer, family_of
 from ..host.schema import advanced, where_known
 from ..inputs import MODEL, NATIVE_SIZE
 
@@ -80,10 +82,14 @@ class RestrainedDilation(io.ComfyNode):
     @classmethod
     @within_limits
     def execute(cls, model, preset, factor, end_percent, layers, native_size) -> io.NodeOutput:
-        convolutions = family_of(model, NAME).convolutions()
         if 0 < factor < 1:
             problem = "a dilation below 1 does not exist. Write 0 to take it from the picture's size, or 1 and more"
             raise bad_input(NAME, "factor", factor, problem)
+        family = family_of(model, NAME)
+        if isinstance(family, Transformer):
+            logging.info(f"{NAME}: {type(model.model).__name__} has no convolutions to dilate; the model goes on as it is.")
+            return io.NodeOutput(model)
+        convolutions = family.convolutions()
         chosen = dilated_layers(convolutions, preset, parsed(NAME, "layers", layers, parse_blocks))
         if not chosen:
             raise bad_input(NAME, "layers", layers, "no 3×3 convolution lies there. Write for instance down, middle")

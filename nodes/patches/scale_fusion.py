@@ -11,11 +11,12 @@ from ..inputs import MODEL
 
 NAME = "FreeScale Scale Fusion"
 CUSTOM = "custom"
-PRESETS = {  # name → (global_attention, whether the windows act only where they show most)
-    "Exact": ("full", False),
-    "Balanced": ("mixed", False),
-    "Fast": ("strided", False),
-    "Draft": ("strided", True),
+# name → global_attention, and how far windows are to save time: never, on transformers, everywhere
+PRESETS = {
+    "Exact": ("full", False, False),
+    "Balanced": ("mixed", False, False),
+    "Fast": ("strided", True, False),
+    "Draft": ("strided", True, True),
 }
 
 
@@ -146,6 +147,20 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
                         ),
                     )
                 ),
+                advanced(
+                    io.Float.Input(
+                        "rope_factor",
+                        default=0.0,
+                        min=0.0,
+                        max=100.0,
+                        step=0.5,
+                        optional=True,
+                        tooltip=(
+                            "Transformers only: how far the whole picture's positions are stretched. 0: from the picture's size."
+                            " 10 is what others use for FLUX."
+                        ),
+                    )
+                ),
             ],
             outputs=[
                 io.Model.Output(
@@ -174,13 +189,15 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
         blocks,
         preset=CUSTOM,
         branches=BOTH,
+        rope_factor=0.0,
     ) -> io.NodeOutput:
         family_of(model, NAME)
         require_order(NAME, "start_percent", start_percent, end_percent, "so nothing would happen")
-        global_attention, draft = PRESETS.get(preset, (global_attention, False))
+        global_attention, fast, draft = PRESETS.get(preset, (global_attention, False, False))
         settings = ScaleFusion(
             branches=branches,
             global_attention=global_attention,
+            fast=fast,
             draft=draft,
             blur_features=blur_axes == "hwd",
             jitter=jitter,
@@ -189,5 +206,6 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
             start_percent=start_percent,
             end_percent=end_percent,
             blocks=parsed(NAME, "blocks", blocks, parse_blocks),
+            rope_factor=rope_factor,
         )
         return io.NodeOutput(with_scale_fusion(model, settings, NAME))

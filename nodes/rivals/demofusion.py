@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..host.errors import within_limits
-from ..host.family import family_of
+from ..host.family import unet_of
 from ..host.rivals.demofusion import with_demofusion
 from ..host.schema import where_known
 from ..host.stage.plan import require_latent
@@ -62,7 +62,7 @@ class FreeScaleRivalDemoFusion(io.ComfyNode):
     @classmethod
     @within_limits
     def execute(cls, model, blur, seed, native_size, base=None) -> io.NodeOutput:
-        family = family_of(model, NAME)
+        family = unet_of(model, NAME)
         if base is not None:
             require_latent(NAME, "base", family, base["samples"])
         return io.NodeOutput(with_demofusion(model, blur, seed, native_size, base and base["samples"], NAME))

@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..host.errors import require_order, within_limits
-from ..host.family import family_of
+from ..host.family import unet_of
 from ..host.rivals.fouriscale import with_fouriscale
 from ..host.schema import where_known
 from ..inputs import NATIVE_SIZE
@@ -54,6 +54,6 @@ class FreeScaleRivalFouriScale(io.ComfyNode):
     @classmethod
     @within_limits
     def execute(cls, model, full_percent, end_percent, native_size) -> io.NodeOutput:
-        family_of(model, NAME)
+        unet_of(model, NAME)
         require_order(NAME, "full_percent", full_percent, end_percent, "where the method stops")
         return io.NodeOutput(with_fouriscale(model, full_percent, end_percent, native_size, NAME))

@@ -52,38 +52,16 @@ REFUSED = {
     "Stable Video Diffusion": lambda: unet_of_another_task(comfy.model_base.SVD_img2vid),
     "SD ×4 upscaler": lambda: unet_of_another_task(comfy.model_base.SD_X4Upscaler),
     "Lotus": lambda: unet_of_another_task(comfy.model_base.Lotus),
-    "FLUX": lambda: transformer(hosts.Flux, FLUX),
-    "SD 3": lambda: transformer(hosts.SD3, SD3),
-    "Wan": lambda: transformer(hosts.WAN21_T2V, WAN),
+    "PixArt": lambda: families.configured(hosts.PixArtAlpha, PIXART).get_model({}, device="cpu"),
 }
-FLUX = dict(
-    image_model="flux", in_channels=4, out_channels=4, vec_in_dim=16, context_in_dim=16, hidden_size=32, mlp_ratio=1.0, num_heads=2,
-    depth=1, depth_single_blocks=1, axes_dim=[4, 6, 6], theta=100, patch_size=2, qkv_bias=True, guidance_embed=False,
+PIXART = dict(
+    image_model="pixart_alpha", input_size=None, patch_size=2, in_channels=4, hidden_size=32, depth=1, num_heads=2, caption_channels=16,
+    pe_interpolation=1.0, model_max_length=8,
 )  # fmt: skip
-SD3 = dict(
-    input_size=None, patch_size=2, in_channels=16, depth=1, num_patches=16, adm_in_channels=16, pos_embed_max_size=4,
-    pos_embed_scaling_factor=None, context_embedder_config={"target": "torch.nn.Linear", "params": {"in_features": 16, "out_features": 64}},
-)  # fmt: skip
-WAN = dict(
-    image_model="wan2.1",
-    model_type="t2v",
-    dim=32,
-    ffn_dim=32,
-    freq_dim=32,
-    num_heads=2,
-    num_layers=1,
-    text_dim=16,
-    in_dim=16,
-    out_dim=16,
-)
 
 
 def unet_of_another_task(base: type) -> torch.nn.Module:
     return base(families.configured(hosts.SD15, families.V1), device="cpu")
-
-
-def transformer(host: type, structure: dict) -> torch.nn.Module:
-    return families.configured(host, structure).get_model({}, device="cpu")
 
 
 @pytest.mark.parametrize("name", REFUSED)

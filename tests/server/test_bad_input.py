@@ -87,7 +87,6 @@ picture = with_node("picture", "EmptyImage", {"width": 64, "height": 64, "batch_
 broken = with_node("broken", "LatentMultiply", {"samples": ["latent", 0], "multiplier": nan}, to="cascade.latent_image")
 decoded = with_node("decoded", "VAEDecode", {"samples": ["broken", 0], "vae": ["demo", 3]}, to="cascade.image")
 compared = with_node("compare", "FreeScaleCompare", {"image_a": ["picture", 0], "image_b": ["decoded", 0]})
-flow = with_node("flow", "ModelSamplingSD3", {"model": ["demo", 0], "shift": 3.0}, to="cascade.model")
 transformer = {"unet_name": "tiny_sd3.safetensors", "weight_dtype": "default"}
 text = with_node("text", "PrimitiveString", {"value": "twice"}, to="cascade.stages")
 
@@ -123,10 +122,7 @@ TABLE = {
     "denoise too small": (setting("cascade", denoise=0.0), CASCADE, "denoise", "0.0", "Raise denoise or steps"),
     "a sampler that scales its state": (setting("cascade", sampler_name="uni_pc"), CASCADE, "sampler_name", "uni", "Take euler"),
     "a sampler that corrects its state": (setting("cascade", sampler_name="sa_solver"), CASCADE, "sampler_name", "sa_solver", "Take euler"),
-    "a flow model": (flow, CASCADE, "model", "SDXL", "flow-matching model. FreeScale works with U-Net models"),
-    "a transformer": (with_node("sd3", "UNETLoader", transformer, to="cascade.model"), CASCADE, "model", "SD3", "not a U-Net. FreeScale works with"),
-    "a transformer in Scale Fusion": (with_node("sd3", "UNETLoader", transformer, to="fusion.model"), FUSION, "model", "SD3", "not a U-Net"),
-    "a transformer in the dilation": (with_node("sd3", "UNETLoader", transformer, to="dilation.model"), DILATION, "model", "SD3", "not a U-Net"),
+    "a transformer with SDXL's VAE": (with_node("sd3", "UNETLoader", transformer, to="cascade.model"), CASCADE, "vae", "4 channels", "latents have 16"),
     "start after end": (setting("fusion", start_percent=0.8, end_percent=0.2), FUSION, "start_percent", "0.8", "Make it smaller"),
     "blocks that do not parse": (setting("fusion", blocks="down, midle"), FUSION, "blocks", "midle", "write all, down, middle, up"),
     "blocks that run backwards": (setting("fusion", blocks="input.8-4"), FUSION, "blocks", "input.8-4", "write input.4-8"),

@@ -12,28 +12,52 @@ from comfy.model_patcher import ModelPatcher
 
 from ..errors import bad_input
 from .base import AttentionLayer, Family, Grid, network_of
-from .model_sampling import Noise, VarianceExploding, is_variance_exploding
+from .model_sampling import Flow, Noise, law_of
+from .transformer import Transformer
 from .unet import OTHER_TASKS, UNet
 
-__all__ = ["AttentionLayer", "Family", "Grid", "family_of", "give_native_size", "noise_of", "running_family"]
+__all__ = [
+    "AttentionLayer",
+    "Family",
+    "Grid",
+    "Transformer",
+    "family_of",
+    "give_native_size",
+    "noise_of",
+    "running_family",
+    "unet_of",
+]
 
 NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what one of its patches was given
-SUPPORTED = "FreeScale works with U-Net models: SDXL and its relatives, SD 1.x and SD 2.x"
+SUPPORTED = (
+    "FreeScale works with SDXL and its relatives, SD 1.x and SD 2.x, and with flow-matching transformers such as FLUX, Z-Image, "
+    "Qwen-Image and Wan"
+)
 
 
 def family_of(model: ModelPatcher, node: str = "FreeScale") -> Family:
     """The family of a MODEL as its patches have made it.
 
-    Raises ValueError, in the name of `node`, where FreeScale has no formulas for it: transformers (FLUX, SD 3, Wan …), flow
-    matching, U-Nets of other tasks.
+    Raises ValueError, in the name of `node`, where FreeScale has no formulas for it: networks that are neither, other tasks.
     """
     network, name = network_of(model.get_model_object), type(model.model).__name__
-    if not isinstance(network, UNetModel):
-        raise bad_input(node, "model", name, f"its network is {type(network).__name__}, not a U-Net. {SUPPORTED}")
     if isinstance(model.model, OTHER_TASKS):
         raise bad_input(node, "model", name, f"it does not make pictures from a prompt. {SUPPORTED}")
-    noise_of(model.get_model_object("model_sampling"), node)
-    return UNet.of(model.model, model.get_model_object, _given(model))
+    kind, law = UNet, noise_of(model.get_model_object("model_sampling"), node)
+    if not isinstance(network, UNetModel):
+        if not isinstance(law, Flow) or model.get_model_object("latent_format").latent_dimensions == 1:
+            raise bad_input(node, "model", name, f"its network is {type(network).__name__}. {SUPPORTED}")
+        kind = Transformer
+    return kind.of(model.model, model.get_model_object, _given(model))
+
+
+def unet_of(model: ModelPatcher, node: str) -> UNet:
+    """The same for a method that is defined for U-Nets alone; ValueError, in the name of `node`, for everything else."""
+    family = family_of(model, node)
+    if not isinstance(family, UNet):
+        problem = "it is a transformer, and this method is made of a U-Net's convolutions and levels. Use an SDXL or SD 1.x model"
+        raise bad_input(node, "model", type(model.model).__name__, problem)
+    return family
 
 
 def running_family(kind: type[Family], base: BaseModel, options: dict, native_size: int = 0) -> Family:
@@ -46,13 +70,11 @@ def running_family(kind: type[Family], base: BaseModel, options: dict, native_si
 
 def noise_of(sampling: Any, node: str) -> Noise:
     """The law of noise of a MODEL's model_sampling; ValueError, in the name of `node`, where the blend has none for it."""
-    if not is_variance_exploding(sampling):
-        raise bad_input(
-            node, "model", "flow matching", f"it is a flow-matching model. {SUPPORTED}, with eps, v or EDM prediction"
-        )
-    if not isinstance(getattr(sampling, "sigmas", None), torch.Tensor):
-        raise bad_input(node, "model", type(sampling).__name__, f"it has no table of noise levels. {SUPPORTED}")
-    return VarianceExploding(sampling)
+    law = law_of(sampling)
+    if law is None or not isinstance(getattr(sampling, "sigmas", None), torch.Tensor):
+        problem = f"its noise is neither z + σ ε nor (1 − σ) z + σ ε over a table of levels. {SUPPORTED}"
+        raise bad_input(node, "model", type(sampling).__name__, problem)
+    return law(sampling)
 
 
 def give_native_size(patched: ModelPatcher, native_size: int) -> None:

@@ -32,6 +32,7 @@ class Family(ABC):
     cell: int  # px a side of a latent's cell
     patch: int = 1  # cells: sides of latents are padded to multiples of it
     pins_size: bool = False  # whether prompts hold the picture's size, which is to stay the native one
+    frames: bool = False  # whether latents have an axis of frames, of which a picture is one
 
     @classmethod
     @abstractmethod
@@ -40,6 +41,11 @@ class Family(ABC):
 
         It refuses nothing: what cannot be patched was refused before it was.
         """
+
+    @property
+    def longest_side(self) -> int | None:
+        """px beyond which it has no place for a token; None where there is no such limit."""
+        return None
 
     @property
     def side_step(self) -> int:
@@ -54,7 +60,11 @@ class Family(ABC):
     @property
     def latent_shape(self) -> tuple[str | int, ...]:
         """What the axes of its latents are: a name, or a number where only one will do."""
-        return "batch", self.latent_channels, "height", "width"
+        return "batch", self.latent_channels, *(1,) * self.frames, "height", "width"
+
+    def as_latent(self, samples: torch.Tensor) -> torch.Tensor:
+        """A latent with all of its axes; nodes that make empty ones may leave the frame out."""
+        return samples[:, :, None] if self.frames and samples.ndim == 4 else samples
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) cells of a picture in px."""

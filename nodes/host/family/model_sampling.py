@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....freescale_core.noise import timestep, variance_exploding
+from ....freescale_core.noise import TIMESTEPS, timestep, variance_exploding
 from ....freescale_core.schedule import paper_step
 
 
@@ -53,7 +53,19 @@ class VarianceExploding(Noise):
         return timestep(sigma, self.table)
 
 
-def is_variance_exploding(sampling: Any) -> bool:
-    """Whether the host noises as z + σ ε, asked by example: flow matching would answer 4."""
-    z, noise, sigma = torch.tensor([[3.0]]), torch.tensor([[5.0]]), torch.tensor([0.5])
-    return float(sampling.noise_scaling(sigma, noise, z)) == 5.5
+class Flow(Noise):
+    """(1 − σ) z + σ ε, with t = 1000 σ whatever shift has made σ of: rectified-flow models."""
+
+    def noised(self, z: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
+        """The host's own: some of its models scale ε."""
+        return self.sampling.noise_scaling(torch.as_tensor(sigma), noise, z)
+
+    def timestep(self, sigma: float) -> float:
+        """1000 σ."""
+        return TIMESTEPS * sigma
+
+
+def law_of(sampling: Any) -> type[Noise] | None:
+    """How the host noises, asked by example: what is left of z at σ = ½."""
+    left = float(sampling.noise_scaling(torch.tensor([0.5]), torch.tensor([[0.0]]), torch.tensor([[3.0]]))) / 3
+    return {1.0: VarianceExploding, 0.5: Flow}.get(left)

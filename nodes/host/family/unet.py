@@ -12,7 +12,7 @@ from comfy.model_base import BaseModel
 
 from ....freescale_core.dilation import Layer
 from .base import AttentionLayer, Family, Grid, network_of, with_longer_side
-from .model_sampling import VarianceExploding
+from .model_sampling import VarianceExploding, law_of
 
 CELL = 8  # px
 # U-Nets that make video, other views, larger pictures or depth: nothing that FreeScale's windows or noise are for.
@@ -41,7 +41,9 @@ class UNet(Family):
     def of(cls, base: BaseModel, part: Callable[[str], Any], native_size: int) -> "UNet":
         """See Family."""
         native, channels = with_longer_side(_native(base), native_size), part("latent_format").latent_channels
-        return cls(base, network_of(part), VarianceExploding(part("model_sampling")), native, channels, CELL, pins_size=True)
+        sampling = part("model_sampling")
+        noise = (law_of(sampling) or VarianceExploding)(sampling)  # some finetunes of SDXL match flows
+        return cls(base, network_of(part), noise, native, channels, CELL, pins_size=True)
 
     def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
         """The block's grid, unless another node has merged the tokens or cut them into tiles."""

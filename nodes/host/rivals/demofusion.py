@@ -10,7 +10,7 @@ from torch import Tensor
 from ....freescale_core.rivals.demofusion import demofusion, matched
 from ....freescale_core.windows import draw_key, jittered_views, windows_of
 from ..errors import bad_input
-from ..family import family_of, running_family
+from ..family import running_family, unet_of
 from ..seam.calls import Call, on_enlarged
 from .rows import map_rows, require_own_rows
 
@@ -24,7 +24,7 @@ def with_demofusion(
 
     With `base_latent` [B, C, h, w] every sampling that is enlarged ends with its means and standard deviations.
     """
-    family = family_of(model, node)
+    family = unet_of(model, node)
     kind = type(family)
 
     def denoise_crops(call: Call) -> Tensor:

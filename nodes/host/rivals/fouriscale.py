@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ....freescale_core.rivals.fouriscale import REACH, Guided, dilation_at
 from ....freescale_core.schedule import PAPER_STEPS
-from ..family import family_of
+from ..family import unet_of
 from ..seam.attention import with_patch
 from ..seam.calls import Call, on_enlarged
 from ..seam.convolution import computed_as
@@ -27,7 +27,7 @@ PROMPTS = "freescale_fouriscale_prompts"  # in transformer_options: the ids of t
 
 def with_fouriscale(model: ModelPatcher, full_percent: float, end_percent: float, native_size: int, node: str) -> ModelPatcher:
     """A clone of `model` with FouriScale: fully dilated until `full_percent`, then less and less until `end_percent`."""
-    family = family_of(model, node)
+    family = unet_of(model, node)
     levels, count = unet_levels(family, node)
     reach = REACH[count]
     layers = [

@@ -10,7 +10,7 @@ from ....freescale_core.attention import Attend
 from ....freescale_core.dilation import convolve
 from ....freescale_core.rivals.hidiffusion import OP_DILATION, OP_STRIDE, pooled, shrinking, smoothed, windowed_attention
 from ....freescale_core.windows import draw_key
-from ..family import AttentionLayer, Grid, family_of
+from ..family import AttentionLayer, Grid, unet_of
 from ..seam.attention import replaced_attention, with_patch
 from ..seam.calls import Call, on_enlarged
 from ..seam.convolution import computed_as
@@ -21,7 +21,7 @@ KEY = "freescale_rival_hidiffusion"
 
 def with_hidiffusion(model: ModelPatcher, seed: int, native_size: int, node: str) -> ModelPatcher:
     """A clone of `model` with a resolution-aware U-Net and windowed attention; `seed` moves the windows."""
-    family = family_of(model, node)
+    family = unet_of(model, node)
     (levels, count), every_layer = unet_levels(family, node), family.attention_layers()
     blocks = {level: sorted({layer.block for layer in layers}) for level, layers in levels.items()}
     attending = {block for section, block, _ in every_layer if section == "input"}

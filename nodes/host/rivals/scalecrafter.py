@@ -7,7 +7,7 @@ from torch import Tensor
 from ....freescale_core.geometry import Enlargement
 from ....freescale_core.rivals.scalecrafter import Redilation, redilation
 from ..dilation import dilated
-from ..family import family_of, running_family
+from ..family import running_family, unet_of
 from ..seam.calls import Call, on_enlarged
 from ..seam.convolution import computed_as
 from .levels import unet_levels
@@ -18,7 +18,7 @@ DAMPED = "freescale_scalecrafter_damped"  # in the options of the one more call 
 
 def with_scalecrafter(model: ModelPatcher, noise_damping: bool, native_size: int, node: str) -> ModelPatcher:
     """A clone of `model` with re-dilated convolutions, and noise-damped guidance where the picture's row has it."""
-    family = family_of(model, node)
+    family = unet_of(model, node)
     kind, (levels, count) = type(family), unet_levels(family, node)
 
     def row(enlarged: Enlargement) -> Redilation:

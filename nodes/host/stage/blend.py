@@ -50,6 +50,7 @@ class BlendSampler(comfy.samplers.KSAMPLER):
         if self.detail_map is not None:
             alpha = resize_map(self.detail_map.float().cpu(), *noise.shape[-2:]).to(noise.device)
             alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
+            alpha = alpha.unflatten(1, [1] * (noise.ndim - 3))  # a picture of a video model is a frame
 
         def pull(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
             z, eps = reference.to(x), noise.to(x)  # a latent may come in half precision; the sampler's state is float32

@@ -56,7 +56,7 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
     if latent is None or image is not None:
         problem = "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge"
         raise bad_input(node, "latent_image, image", "both" if latent else "none", problem)
-    require_latent(node, "latent_image", family, latent["samples"])
+    require_latent(node, "latent_image", family, family.as_latent(latent["samples"]))
     return family.picture_size(*latent["samples"].shape[-2:])
 
 
@@ -88,8 +88,12 @@ def plan_sigmas(node: str, model: ModelPatcher, stage: Stage) -> torch.Tensor:
             size = f"{stage.width}x{stage.height}"
             problem = f"its shape differs from the {size} picture. Paint it on a picture of the same aspect ratio"
             raise bad_input(node, "detail_map", f"{width}x{height}", problem)
+    family = family_of(model, node)
+    if family.longest_side and max(stage.height, stage.width) > family.longest_side:
+        problem = f"this model has places for {family.longest_side} px a side, and no more. Make the last stage smaller"
+        raise bad_input(node, "stages", f"{stage.width}x{stage.height}", problem)
     host = comfy.samplers.KSampler(model, stage.steps, "cpu", stage.sampler_name, stage.scheduler, 1.0, model.model_options)
-    sigmas = stage_sigmas(host.sigmas, family_of(model, node).noise.timestep, stage.denoise)
+    sigmas = stage_sigmas(host.sigmas, family.noise.timestep, stage.denoise)
     if len(sigmas) < 2:
         problem = f"no step of the {stage.steps}-step schedule is that late. Raise denoise or steps"
         raise bad_input(node, "denoise", stage.denoise, problem)

@@ -67,6 +67,7 @@ def run_stage(
 def _run_stage(node, model, positive, negative, vae, stage, latent, image, show) -> tuple[torch.Tensor, dict]:
     sigmas, family = plan_sigmas(node, model, stage), family_of(model, node)
     size = family.latent_size(stage.height, stage.width)
+    latent = latent and {**latent, "samples": family.as_latent(latent["samples"])}
     steps, enlarged = len(sigmas) - 1, family.enlarged(*size)
     batch = len(latent["samples"] if image is None else image)
     memory = memory_text(family.call_bytes(batch, stage.height, stage.width))

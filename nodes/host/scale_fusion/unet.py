@@ -1,7 +1,6 @@
-"""Scale Fusion on a MODEL (P §3.3): its self-attentions, while a call is enlarged and inside the sigma range."""
+"""Scale Fusion of a U-Net (P §3.3): its self-attentions, while a call is enlarged and inside the sigma range."""
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 
@@ -9,46 +8,27 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...freescale_core.attention import Attend, global_attention, local_attention, scale_fusion
-from ...freescale_core.blur import fold_feature_blur
-from ...freescale_core.geometry import Enlargement
-from ...freescale_core.grammar.blocks import Selection
-from ...freescale_core.windows import draw_key, fixed_views, jittered_views, window_plan
-from .errors import bad_input
-from .family import AttentionLayer, Grid, family_of
-from .seam.attention import replaced_attention, with_patch
-from .seam.calls import Call, on_enlarged
-from .seam.feed_forward import chunk_feed_forwards
+from ....freescale_core.attention import Attend, global_attention, local_attention, scale_fusion
+from ....freescale_core.blur import fold_feature_blur
+from ....freescale_core.geometry import Enlargement
+from ....freescale_core.windows import draw_key, fixed_views, jittered_views, window_plan
+from ..errors import bad_input
+from ..family import AttentionLayer, Family, Grid
+from ..seam.attention import replaced_attention, with_patch
+from ..seam.calls import Call, on_enlarged
+from ..seam.feed_forward import chunk_feed_forwards
+from .settings import GLOBAL_ONLY, KEY, LOCAL_ONLY, ScaleFusion
 
-KEY = "freescale_scale_fusion"
-BRANCHES = BOTH, GLOBAL_ONLY, LOCAL_ONLY = ("both", "global only", "local only")
 FINE = 4  # latent cells per token, at most, of the layers that "mixed" strides: of SDXL the 10 at half the latent's size
 # Draft's windows: measured on the demo model, the down and middle blocks and the first steps change the picture least.
 DRAFT_SECTION, DRAFT_START_PERCENT = "output", 0.55
 
 
-@dataclass(frozen=True)
-class ScaleFusion:
-    """The settings of one ScaleFusionAttentionPatch."""
-
-    branches: str  # both; or one alone, which the paper's ablation has
-    global_attention: str  # full, strided, or mixed: strided in the layers that cost the most
-    draft: bool  # windows only where they show most
-    blur_features: bool
-    jitter: bool
-    seed: int
-    native_size: int
-    start_percent: float
-    end_percent: float
-    blocks: Selection
-
-
-def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> ModelPatcher:
-    """A clone of `model` whose chosen self-attentions do Scale Fusion whenever the picture is enlarged.
+def fuse_layers(patched: ModelPatcher, family: Family, settings: ScaleFusion, node: str) -> None:
+    """Let the chosen self-attentions of a clone do Scale Fusion whenever the picture is enlarged.
 
     Raises ValueError, in the name of `node`, where the chosen blocks have no self-attention.
     """
-    family = family_of(model, node)
     every_layer = family.attention_layers()
     layers = [layer for layer in every_layer if settings.blocks.contains(*layer[:2])]
     if not layers:
@@ -58,10 +38,9 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
     warn = _Once()
 
     def fused(call: Call) -> Tensor:
-        noise = call.family.noise
-        if not noise.sigma(settings.end_percent) <= call.sigma <= noise.sigma(settings.start_percent):
+        if not settings.acts(call):
             return call.run()
-        late = call.sigma <= noise.sigma(DRAFT_START_PERCENT)
+        late = call.sigma <= call.family.noise.sigma(DRAFT_START_PERCENT)
         h, w = call.x.shape[-2:]
         compute = partial(_fuse, settings, call.enlarged, (settings.seed, call.sigma, h, w), late)
         options = replaced_attention(call.options, call.family, layers, compute, warn)
@@ -69,10 +48,8 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
         fold = partial(_fold, call.enlarged, frozenset(layers))
         return call.run(options=with_patch(options, "attn1_output_patch", fold, first=True))
 
-    patched = model.clone()
     on_enlarged(patched, family, KEY, fused, settings.native_size)
     chunk_feed_forwards(patched, family, settings.native_size)
-    return patched
 
 
 def _fuse(

@@ -1,0 +1,241 @@
+"""Scale Fusion of transformers, whose attention joins text and picture (docs/transformers.md).
+
+Tokens are [B, heads, n, D], placed (turned by their positions) already. `attend(q, k, v, mask) -> [B, heads, n, D]` is the
+host's attention. Windows run at the model's native size, so nothing is extrapolated: text is turned to where a window's own
+text would be.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import log, pi, sqrt
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from .blur import blur_tokens
+from .chunks import in_chunks
+from .rotary import Grid, Rotary, turned
+from .windows import windows_of
+
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+LEAST_WEIGHT = 1e-3  # of a window's outermost tokens
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """The order of a joint attention's tokens: text, frames × h × w of the picture, then what pads it."""
+
+    text: int
+    grid: Grid
+    frames: int = 1
+    padding: int = 0
+
+    @property
+    def picture(self) -> slice:
+        """Where the picture is."""
+        return slice(self.text, self.text + self.frames * self.grid[0] * self.grid[1])
+
+    @property
+    def length(self) -> int:
+        """All tokens."""
+        return self.picture.stop + self.padding
+
+    def other(self, padding: int | None = None) -> Tensor:
+        """Indices of what is not the picture; with a number, its padding that many times (all of it is alike)."""
+        after = torch.arange(self.padding) if padding is None else torch.zeros(padding if self.padding else 0, dtype=torch.long)
+        return torch.cat([torch.arange(self.text), self.picture.stop + after])
+
+    def tokens(self, rows: slice, columns: slice) -> Tensor:
+        """Indices of a box of the picture, in every frame."""
+        return self._numbers[:, rows, columns].flatten()
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        return torch.arange(self.picture.start, self.picture.stop).view(self.frames, *self.grid)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A joint attention's own q, k, v, and the mask of its keys [B, 1, 1, n], if it has one."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+    sequence: Sequence
+    rotary: Rotary
+    native: Grid  # tokens of a native picture of this aspect
+    native_padding: int
+    attend: Attend
+
+    def gathered(self, queries: Tensor, keys: Tensor, turns: Tensor, turn_queries: bool = False) -> Tensor:
+        """Attention [B, heads, w, q, D] of indices [w, q] to [w, k], of whose keys the first few are turned by [w, 1, D/2]."""
+        windows, others = len(keys), self.others
+        queries, keys, turns = (x.to(self.k.device) for x in (queries, keys, turns))
+        q, k, v = (x[:, :, index] for x, index in ((self.q, queries), (self.k, keys), (self.v, keys)))
+        k[..., :others, :] = turned(k[..., :others, :], turns)
+        q = turned(q, turns) if turn_queries else q
+        mask = None if self.mask is None else rearrange(self.mask[..., keys], "b o p w k -> (b w) o p k")
+        stacked = (rearrange(x, "b h w n d -> (b w) h n d") for x in (q, k, v))
+        return rearrange(self.attend(*stacked, mask), "(b w) h n d -> b h w n d", w=windows)
+
+    @property
+    def others(self) -> int:
+        """How many tokens beside the picture's a window has as keys."""
+        return len(self.sequence.other(self.native_padding))
+
+
+def block_attention(tokens: Tokens, shift: Grid) -> Tensor:
+    """Windows alone: queries in blocks of half a native window, keys of the window around each block.
+
+    The blocks' grid begins `shift` tokens before the picture. No query is in two blocks, so nothing is averaged, but text: it
+    sees the windows of every second block, which lie side by side.
+    """
+    sequence, size = tokens.sequence, tokens.native
+    axes = [_blocks(length, window, start) for length, window, start in zip(sequence.grid, size, shift)]
+    blocks = [(row, column) for row in axes[0] for column in axes[1]]
+    keys = {block: _keys(tokens, block) for block in blocks}
+    out = torch.empty_like(tokens.q)
+    groups: dict[Grid, list] = {}
+    for row, column in blocks:
+        groups.setdefault((row.stop - row.start, column.stop - column.start), []).append((row, column))
+    for group in groups.values():
+
+        def inside(chunk: list) -> Tensor:
+            queries = torch.stack([sequence.tokens(row.queries, column.queries) for row, column in chunk])
+            return tokens.gathered(queries, torch.stack([keys[block] for block in chunk]), _turns(tokens, chunk))
+
+        for chunk, result in in_chunks(group, inside, size, sequence.grid):
+            for (row, column), x in zip(chunk, result.unbind(2)):
+                out[:, :, sequence.tokens(row.queries, column.queries)] = x
+    if len(other := sequence.other()):
+        side_by_side = [(row, column) for row in axes[0][::2] for column in axes[1][::2]]
+        out[:, :, other] = _seen_by_text(tokens, side_by_side, keys, other)
+    return out
+
+
+def tapered_attention(tokens: Tokens, corners: np.ndarray) -> Tensor:
+    """Windows at (y, x) `corners` [n, 2], of which each token takes its average by sin²: the picture's rows [B, heads, n, D]."""
+    sequence, size = tokens.sequence, tokens.native
+    weight = torch.outer(*(torch.sin(pi * (torch.arange(n) + 0.5) / n) ** 2 for n in size)) + LEAST_WEIGHT
+    frames, (h, w) = sequence.frames, sequence.grid
+    dtype = torch.promote_types(tokens.q.dtype, torch.float32)
+    total = tokens.q.new_zeros(*tokens.q.shape[:2], frames, h, w, tokens.q.shape[-1], dtype=dtype)
+    weight, summed = weight.to(total)[..., None], total.new_zeros(h, w, 1)
+    windows = [(_Span(y, y + size[0], y), _Span(x, x + size[1], x)) for y, x in corners.tolist()]
+
+    def inside(chunk: list) -> Tensor:
+        queries = torch.stack([sequence.tokens(row.queries, column.queries) for row, column in chunk])
+        return tokens.gathered(queries, torch.stack([_keys(tokens, window) for window in chunk]), _turns(tokens, chunk))
+
+    for chunk, result in in_chunks(windows, inside, size, sequence.grid):
+        result = rearrange(result, "b e n (t h w) d -> n b e t h w d", t=frames, h=size[0])
+        for (row, column), x in zip(chunk, result):
+            total[..., row.queries, column.queries, :] += x * weight
+            summed[row.queries, column.queries] += weight
+    return rearrange(total / summed, "b e t h w d -> b e (t h w) d").to(tokens.q.dtype)
+
+
+def whole_attention(tokens: Tokens, scales: tuple[float, float], factor: float = 0.0) -> Tensor:
+    """All tokens, positions stretched (NTK) and logits sharpened by √(ln n / ln n₀) for the number of tokens."""
+    sequence = tokens.sequence
+    text, picture = tokens.rotary.stretched(sequence.grid, sequence.text, scales, factor)
+    padding = torch.zeros(sequence.padding, text.shape[1], dtype=text.dtype)
+    turns = torch.cat([text, picture.repeat(sequence.frames, 1), padding]).to(tokens.q.device)
+    native = tokens.others + sequence.frames * tokens.native[0] * tokens.native[1]
+    q = turned(tokens.q, turns) * sqrt(log(sequence.length) / log(native))
+    return tokens.attend(q, turned(tokens.k, turns), tokens.v, tokens.mask)
+
+
+def lattice_attention(tokens: Tokens, strides: Grid) -> Tensor:
+    """The sub-grids [a::S_h, b::S_w], each a native picture of its own with all the text, whose answers are averaged."""
+    sequence = tokens.sequence
+    size = tuple(-(-length // stride) for length, stride in zip(sequence.grid, strides))
+    text, picture = tokens.rotary.lattice(sequence.grid, size, strides)
+    padding = text.expand(sequence.padding, -1)
+    turns = torch.cat([text.expand(sequence.text, -1), picture.repeat(sequence.frames, 1), padding]).to(tokens.q.device)
+    q, k = turned(tokens.q, turns), turned(tokens.k, turns)
+    other, kept = sequence.other(), sequence.other(tokens.native_padding)
+    out, seen, count = torch.empty_like(tokens.q), 0.0, 0
+    for a in range(strides[0]):
+        for b in range(strides[1]):
+            lattice = sequence.tokens(slice(a, None, strides[0]), slice(b, None, strides[1]))
+            queries, keys = torch.cat([other, lattice]), torch.cat([kept, lattice])
+            mask = None if tokens.mask is None else tokens.mask[..., keys]
+            result = tokens.attend(q[:, :, queries], k[:, :, keys], tokens.v[:, :, keys], mask)
+            out[:, :, lattice] = result[:, :, len(other) :]
+            seen, count = seen + result[:, :, : len(other)], count + 1
+    out[:, :, other] = seen / count
+    return out
+
+
+def fused(overall: Tensor, local: Tensor, sequence: Sequence, factor: int) -> Tensor:
+    """global + G(local − global) of the picture's rows, P Eq. 7; everything else is the global branch's."""
+    heads, frames = overall.shape[1], sequence.frames
+    own = overall[:, :, sequence.picture]
+    change = rearrange(local - own, "b e (t n) d -> (b t) n (e d)", t=frames)
+    change = rearrange(blur_tokens(change, sequence.grid, factor), "(b t) n (e d) -> b e (t n) d", t=frames, e=heads)
+    out = overall.clone()
+    out[:, :, sequence.picture] = own + change
+    return out
+
+
+def tapered_corners(grid: Grid, size: Grid, shifts: np.ndarray | None) -> np.ndarray:
+    """Corners (y, x) [n, 2] of windows half a window apart; inner ones moved by `shifts` [n, 2] in 0 … 1, and kept inside."""
+    plan = windows_of(grid, size)
+    corners = np.stack(np.meshgrid(plan.tops, plan.lefts, indexing="ij"), -1).reshape(-1, 2)
+    if shifts is None:
+        return corners
+    last = np.array(grid) - np.array(plan.size)
+    reach = np.array(plan.jitter)
+    moved = corners + np.floor(shifts[: len(corners)] * (2 * reach + 1)).astype(int) - reach
+    inner = (corners > 0) & (corners < last)
+    return np.where(inner, np.clip(moved, 0, last), corners)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A block on one axis, and where the window around it begins."""
+
+    start: int
+    stop: int
+    window: int
+
+    @property
+    def queries(self) -> slice:
+        return slice(self.start, self.stop)
+
+
+def _blocks(length: int, window: int, shift: int) -> list[_Span]:
+    window = min(length, window)
+    block = max(1, window // 2)
+    spans = []
+    for start in range(-(shift % block), length, block):
+        around = min(max(start - (window - block) // 2, 0), length - window)
+        spans.append(_Span(max(start, 0), min(start + block, length), around))
+    return spans
+
+
+def _keys(tokens: Tokens, window: tuple[_Span, _Span]) -> Tensor:
+    """Indices of a window's keys, those beside the picture first."""
+    boxes = [slice(span.window, span.window + size) for span, size in zip(window, tokens.native)]
+    return torch.cat([tokens.sequence.other(tokens.native_padding), tokens.sequence.tokens(*boxes)])
+
+
+def _turns(tokens: Tokens, windows: list) -> Tensor:
+    corners = torch.tensor([[row.window, column.window] for row, column in windows])
+    return tokens.rotary.window(tokens.sequence.grid, tokens.native, corners)[:, None]
+
+
+def _seen_by_text(tokens: Tokens, windows: list, keys: dict, other: Tensor) -> Tensor:
+    """What text makes of the windows, on average."""
+
+    def inside(chunk: list) -> Tensor:
+        queries = other.expand(len(chunk), -1)
+        return tokens.gathered(queries, torch.stack([keys[window] for window in chunk]), _turns(tokens, chunk), turn_queries=True)
+
+    parts = [result.sum(2) for _, result in in_chunks(windows, inside, tokens.native, tokens.sequence.grid)]
+    return sum(parts[1:], parts[0]) / len(windows)

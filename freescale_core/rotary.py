@@ -1,0 +1,84 @@
+"""Rotary positions of transformers: how queries and keys that a model has already placed are turned to other places.
+
+A head's D channels are pairs; on each axis (frame, height, width …) pair i turns by position · θ^(−2i/d). Only differences of
+positions count, so what a turn adds is exact.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+Grid = tuple[int, int]  # (h, w) tokens
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Where a family of transformers places its tokens. Axis 0 is time or the text's own, 1 height, 2 width."""
+
+    axes: tuple[int, ...]  # channels of a head that each axis turns
+    theta: float
+    centred: bool = False  # the picture's middle is 0 and the text goes on from its edge on every axis, as in Qwen-Image
+
+    def window(self, grid: Grid, size: Grid, corners: Tensor) -> Tensor:
+        """[n, D/2] for text beside windows at (y, x) `corners` [n, 2]: as a model on a native picture of that window sees it."""
+        start = self._text_start(size) - self._text_start(grid)
+        shift = torch.tensor([self._first(whole) - self._first(part) for whole, part in zip(grid, size)])
+        return self._angles(self._places(start + shift + corners, other=start))
+
+    def lattice(self, grid: Grid, size: Grid, strides: Grid) -> tuple[Tensor, Tensor]:
+        """([1, D/2] for text, [h·w, D/2] for the picture) at ⌊p/S⌋: each sub-grid as a native picture of its own."""
+        start = self._text_start(size) - self._text_start(grid)
+        moved = [
+            torch.arange(length) // stride + self._first(part) - torch.arange(length) - self._first(length)
+            for length, part, stride in zip(grid, size, strides)
+        ]
+        text = self._angles(self._places(torch.full((1, 2), start), other=start))
+        return text, self._angles(self._places(torch.cartesian_prod(*moved)))
+
+    def stretched(self, grid: Grid, text: int, scales: tuple[float, float], factor: float = 0.0) -> tuple[Tensor, Tensor]:
+        """([text, D/2], [h·w, D/2]) to larger θ on height and width (NTK): θ·s^(d/(d−2)), or θ·factor."""
+        own, other = self._frequencies, [None] * len(self.axes)
+        for axis, scale in zip((1, 2), scales):
+            d = self.axes[axis]
+            other[axis] = _frequencies(d, self.theta * (factor or scale ** (d / (d - 2))))
+        change = [torch.zeros_like(old) if new is None else new - old for old, new in zip(own, other)]
+        places = [torch.arange(length) + self._first(length) for length in grid]
+        words = (self._text_start(grid) + torch.arange(text))[:, None].expand(-1, 2) if self.centred else torch.zeros(text, 2)
+        return self._angles(self._places(words), change), self._angles(self._places(torch.cartesian_prod(*places)), change)
+
+    @cached_property
+    def _frequencies(self) -> list[Tensor]:
+        return [_frequencies(channels, self.theta) for channels in self.axes]
+
+    def _first(self, length: int) -> int:
+        """Position of a picture's first token on an axis."""
+        return -(length // 2) if self.centred else 0
+
+    def _text_start(self, grid: Grid) -> int:
+        return max(grid) // 2 if self.centred else 0
+
+    def _places(self, places: Tensor, other: float = 0.0) -> Tensor:
+        """(y, x) [n, 2] as positions on all axes [n, axes], with `other` on the rest where text goes diagonally."""
+        positions = torch.full((len(places), len(self.axes)), float(other if self.centred else 0), dtype=torch.float64)
+        positions[:, 1:3] = places.double()
+        return positions
+
+    def _angles(self, positions: Tensor, frequencies: list[Tensor] | None = None) -> Tensor:
+        """[n, axes] → [n, D/2]."""
+        columns = positions.unbind(1)
+        return torch.cat([torch.outer(p, omega) for p, omega in zip(columns, frequencies or self._frequencies)], 1)
+
+
+def turned(x: Tensor, angles: Tensor) -> Tensor:
+    """Interleaved pairs of x [..., n, D] turned by `angles` [..., n, D/2], in float32 or better."""
+    pairs = rearrange(x if x.dtype == torch.float64 else x.float(), "... (d two) -> two ... d", two=2)
+    cos, sin = (turn.to(pairs) for turn in (angles.cos(), angles.sin()))
+    both = torch.stack([pairs[0] * cos - pairs[1] * sin, pairs[0] * sin + pairs[1] * cos], -1)
+    return rearrange(both, "... d two -> ... (d two)").to(x.dtype)
+
+
+def _frequencies(channels: int, theta: float) -> Tensor:
+    return theta ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)

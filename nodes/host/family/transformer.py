@@ -1,0 +1,117 @@
+"""Transformers that draw pictures by flow matching: FLUX and Chroma, Z-Image, Krea 2, Qwen-Image, Wan, and others as far as a
+cascade needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Any
+
+import torch
+from comfy.model_base import BaseModel
+
+from ....freescale_core.joint_attention import Sequence
+from ....freescale_core.rotary import Rotary
+from .base import AttentionLayer, Family, Grid, network_of, with_longer_side
+from .model_sampling import Flow
+
+# px of a latent's cell, of formats that do not say it themselves on older hosts
+CELLS = {"Flux2": 16, "Wan22": 16, "LTXV": 32, "HunyuanImage21": 32, "HunyuanVideo15": 16}
+SIDE, WAN = 1024, {1536: (480, 832), 5120: (720, 1280), 3072: (704, 1280)}  # native px: of pictures; of Wan by its width
+WIDTHS = ("hidden_size", "inner_dim", "dim")  # where networks keep the channels of a token
+TENSORS = 7  # of a token's channels that a block holds at once, at least: FLUX's widest layer
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a network orders and places the tokens of its self-attention."""
+
+    rotary: Rotary
+    multiple: int = 1  # text and picture are padded to multiples of so many tokens, each on its own
+    joint: bool = True  # text is among the tokens
+
+
+class Transformer(Family):
+    """A network of attention and nothing else, as far as the picture goes."""
+
+    @classmethod
+    def of(cls, base: BaseModel, part: Callable[[str], Any], native_size: int) -> "Transformer":
+        """See Family."""
+        network, latents = network_of(part), part("latent_format")
+        name = type(latents).__name__
+        cell = getattr(latents, "spacial_downscale_ratio", None) or CELLS.get(name, 8)
+        native = WAN.get(getattr(network, "dim", 0), (SIDE, SIDE)) if _is(network, "WanModel") else (SIDE, SIDE)
+        if side := getattr(base.model_config, "freescale_native", None):
+            native = side, side
+        return cls(
+            base, network, Flow(part("model_sampling")), with_longer_side(native, native_size), latents.latent_channels, cell,
+            patch=_patch(network), frames=latents.latent_dimensions == 3,
+        )  # fmt: skip
+
+    @property
+    def layout(self) -> Layout | None:
+        """Where its tokens are; None of a network that Scale Fusion does not know."""
+        return layout_of(self.network)
+
+    @property
+    def longest_side(self) -> int | None:
+        """Of networks that keep a table of places, as those of SD 3 do."""
+        places = getattr(self.network, "pos_embed_max_size", None)
+        return places and places * self.side_step
+
+    def attention_layers(self) -> list[AttentionLayer]:
+        """None that can be named: its attention is told by its tokens."""
+        return []
+
+    def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
+        """Not asked of it."""
+        return None
+
+    def sequence(self, latent: torch.Size, text: int, tokens: int) -> Sequence | None:
+        """The order of so many tokens, for a call on a latent [B, C, (T,) h, w] and so many text tokens; None of any other."""
+        layout = self.layout
+        if layout is None:
+            return None
+        grid, frames = tuple(ceil(side / self.patch) for side in latent[-2:]), latent[2] if len(latent) == 5 else 1
+        padding = -prod(grid) % layout.multiple
+        padded = ceil(text / layout.multiple) * layout.multiple
+        for before in (padded, 0) if layout.joint else (0,):  # 0: layers that refine the picture alone
+            found = Sequence(before, grid, frames, padding)
+            if found.length == tokens:
+                return found
+        return None
+
+    def call_bytes(self, batch: int, height: int, width: int) -> int:
+        """Counted from the widest layer's tokens."""
+        channels = next(
+            (int(getattr(self.network, name)) for name in WIDTHS if isinstance(getattr(self.network, name, None), int)), 0
+        )
+        dtype = self.base.manual_cast_dtype or self.base.get_dtype()
+        return TENSORS * channels * dtype.itemsize * batch * ceil(height * width / self.side_step**2)
+
+
+def layout_of(network: torch.nn.Module) -> Layout | None:
+    """By the classes of ComfyUI's networks: their forwards place the tokens."""
+    embedder = next((getattr(network, name) for name in ("pe_embedder", "rope_embedder") if hasattr(network, name)), None)
+    if embedder is None or not hasattr(embedder, "axes_dim"):
+        return None
+    axes, theta = tuple(embedder.axes_dim), float(embedder.theta)
+    if _is(network, "Flux", "Chroma", "SingleStreamDiT"):
+        return Layout(Rotary(axes, theta))
+    if _is(network, "QwenImageTransformer2DModel"):
+        return Layout(Rotary(axes, theta, centred=True))
+    if _is(network, "NextDiT"):
+        return Layout(Rotary(axes, theta), multiple=getattr(network, "pad_tokens_multiple", None) or 1)
+    if type(network).__name__ in ("WanModel", "VaceWanModel", "CameraWanModel"):  # others of its kin place further tokens
+        return Layout(Rotary(axes, theta), joint=False)
+    return None
+
+
+def _is(network: torch.nn.Module, *names: str) -> bool:
+    """Whether it is of these classes of the host's; by name, because older hosts lack the younger ones."""
+    return any(kind.__name__ in names and kind.__module__.startswith("comfy.ldm.") for kind in type(network).__mro__)
+
+
+def _patch(network: torch.nn.Module) -> int:
+    """Cells of a token's side."""
+    patch = getattr(network, "patch_size", getattr(network, "patch", 1))
+    return int(patch[-1] if isinstance(patch, tuple | list) else patch or 1)

@@ -1,0 +1,83 @@
+"""Scale Fusion of a transformer: windows of its native size over joint tokens, and the whole picture (docs/transformers.md)."""
+
+import logging
+
+import numpy as np
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....freescale_core.grammar.blocks import parse_blocks
+from ....freescale_core.joint_attention import (
+    Tokens,
+    block_attention,
+    fused,
+    lattice_attention,
+    tapered_attention,
+    tapered_corners,
+    whole_attention,
+)
+from ....freescale_core.windows import draw_key
+from ..errors import bad_input
+from ..family import Transformer
+from ..seam.calls import Call, on_enlarged
+from ..seam.joint_attention import HAS_OVERRIDE, joint_attention
+from .settings import BOTH, GLOBAL_ONLY, KEY, LOCAL_ONLY, ScaleFusion
+
+MIXED_UNTIL_PERCENT = 0.5  # of "mixed": the whole picture lays out, windows alone finish
+
+
+def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusion, node: str) -> None:
+    """Let the self-attentions of a clone do Scale Fusion whenever the picture is enlarged.
+
+    Raises ValueError, in the name of `node`, for settings that a transformer has no meaning for, and on hosts that are too old.
+    """
+    name = type(patched.model).__name__
+    if settings.blur_features:
+        raise bad_input(node, "blur_axes", "hwd", f"{name} is a transformer, whose features are not blurred. Choose hw")
+    if settings.blocks != parse_blocks("all"):
+        raise bad_input(node, "blocks", "…", f"{name} is a transformer, whose blocks all do the same. Write all")
+    if not HAS_OVERRIDE:
+        raise bad_input(node, "model", name, "this ComfyUI cannot change a transformer's attention. Update it to 0.3.59 or newer")
+    if family.layout is None:
+        logging.warning(
+            f"{node}: the attention of {name} is not known to it, so Scale Fusion rests. A cascade works all the same."
+        )
+        return
+    warned: list[str] = []
+
+    def warn(problem: str) -> None:
+        if not warned:
+            logging.warning(f"{node}: {problem}. Such layers keep their own attention.")
+        warned.append(problem)
+
+    def act(call: Call) -> Tensor:
+        if not settings.acts(call):
+            return call.run()
+        layer = iter(range(10**6))  # in the order of this call's layers
+        return call.run(options=joint_attention(call, lambda tokens: _fuse(settings, call, next(layer), tokens), warn))
+
+    on_enlarged(patched, family, KEY, act, settings.native_size)
+
+
+def _fuse(settings: ScaleFusion, call: Call, layer: int, tokens: Tokens) -> Tensor:
+    """Scale Fusion of one layer's tokens [B, heads, n, D]."""
+    enlarged, grid = call.enlarged, tokens.sequence.grid
+    early = call.sigma > call.family.noise.sigma(MIXED_UNTIL_PERCENT)
+    windows_alone = settings.fast or (settings.global_attention == "mixed" and not early)
+    if settings.branches == LOCAL_ONLY or (windows_alone and settings.branches == BOTH):
+        return block_attention(tokens, tuple(_draw(settings, call, layer, 2) if settings.jitter else (0, 0)))
+    if settings.global_attention == "strided":
+        overall = lattice_attention(tokens, enlarged.strides)
+    else:
+        overall = whole_attention(tokens, (enlarged.height, enlarged.width), settings.rope_factor)
+    if settings.branches == GLOBAL_ONLY:
+        return overall
+    shifts = _draw(settings, call, layer, 2 * grid[0] * grid[1]).reshape(-1, 2) / 2**32 if settings.jitter else None
+    local = tapered_attention(tokens, tapered_corners(grid, tokens.native, shifts))
+    return fused(overall, local, tokens.sequence, enlarged.factor)
+
+
+def _draw(settings: ScaleFusion, call: Call, layer: int, count: int) -> np.ndarray:
+    """Random whole numbers below 2³², by seed, σ, size and layer, never by the order of calls."""
+    key = draw_key(settings.seed, call.sigma, *call.x.shape[-2:], "layer", layer, 0)
+    return (np.random.Philox(key=key).random_raw(count) >> np.uint64(32)).astype(np.int64)

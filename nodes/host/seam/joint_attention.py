@@ -1,0 +1,72 @@
+"""Attention over text and picture that is computed otherwise for the length of a call, on top of another pack's override."""
+
+from collections.abc import Callable
+from functools import partial
+from math import ceil, prod
+
+import torch
+from comfy.ldm.modules import attention
+from einops import rearrange
+from torch import Tensor
+
+from ....freescale_core.joint_attention import Tokens
+from .calls import Call
+
+OVERRIDE = "optimized_attention_override"
+HAS_OVERRIDE = hasattr(attention, "wrap_attn")  # hosts since 0.3.59
+
+
+def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: Callable[[str], None]) -> dict:
+    """A copy of a call's transformer_options in which the self-attentions over the picture are `compute(tokens)`.
+
+    Each of its parts is attended to by the override that was there before, or else by the host. What has other tokens than
+    the picture and the text of the call keeps its attention, and `on_other` is told why.
+    """
+    family, before = call.family, call.options.get(OVERRIDE)
+    text = 0 if call.c_crossattn is None else call.c_crossattn.shape[1]
+    native = tuple(max(1, ceil(side / family.side_step)) for side in call.enlarged.native)
+
+    @torch.compiler.disable  # its windows are drawn anew at every step
+    def override(func, q, k, v, heads, mask=None, attn_precision=None, skip_reshape=False, skip_output_reshape=False, **kwargs):
+        host = partial(before, func) if before else func
+
+        def unchanged() -> Tensor:
+            own = {"skip_reshape": skip_reshape, "skip_output_reshape": skip_output_reshape, **kwargs}
+            return host(q, k, v, heads, mask=mask, attn_precision=attn_precision, **own)
+
+        length = q.shape[-2]
+        if k.shape[-2] != length:
+            return unchanged()  # the text's, or the first frame's: positions do not count there
+        sequence = family.sequence(call.x.shape, text, length)
+        if sequence is None:
+            if length >= prod(ceil(side / family.patch) for side in call.x.shape[-2:]):
+                on_other("its attention has more tokens than the picture and the prompt, as reference pictures bring them")
+            return unchanged()
+        key_mask = _of_keys(mask, len(q), length)
+        if mask is not None and key_mask is None:
+            on_other("another node limits which part of the picture sees which, by a mask over all pairs of tokens")
+            return unchanged()
+
+        def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+            out = host(q, k, v, heads, mask=mask, attn_precision=attn_precision, skip_reshape=True, **kwargs)
+            return rearrange(out, "b n (e d) -> b e n d", e=heads)
+
+        if not skip_reshape:
+            q, k, v = (rearrange(x, "b n (e d) -> b e n d", e=heads) for x in (q, k, v))
+        size = tuple(min(side, whole) for side, whole in zip(native, sequence.grid))
+        padding = -prod(size) % family.layout.multiple
+        out = compute(Tokens(q, k, v, key_mask, sequence, family.layout.rotary, size, padding, attend))
+        return out if skip_output_reshape else rearrange(out, "b e n d -> b n (e d)")
+
+    return {**call.options, OVERRIDE: override}
+
+
+def _of_keys(mask: Tensor | None, batch: int, length: int) -> Tensor | None:
+    """A mask of keys as [B, 1 or heads, 1, n]; None where there is none, or where it is one of pairs."""
+    if mask is None or mask.shape[-1] != length:
+        return None
+    if mask.ndim == 2 and len(mask) in (1, batch):
+        mask = mask[:, None, None]
+    if mask.ndim == 3:
+        mask = mask[:, None]
+    return mask.expand(batch, *mask.shape[1:]) if mask.ndim == 4 and mask.shape[-2] == 1 and len(mask) in (1, batch) else None

@@ -1,0 +1,139 @@
+"""Transformers: a window is a native picture, a sub-grid is a native picture, and everything around stays as it was."""
+
+import logging
+
+import pytest
+import torch
+import transformers
+from freescale.freescale_core.joint_attention import Sequence, Tokens, block_attention, tapered_attention, tapered_corners
+from freescale.freescale_core.rotary import Rotary
+from transformers import KINDS, fusion, predicted
+
+SIZES = [(256, 256), (208, 304), (416, 144)]  # px: even, and odd numbers of tokens; the last one's native picture is padded
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """A MODEL of each kind with one layer of attention over the picture."""
+    return {kind.host: transformers.build(kind, one_layer=True) for kind in KINDS.values()}
+
+
+def tokens_of(x, kind):
+    """A latent as [..., h, w, patch, patch]."""
+    h, w = (side // kind.patch for side in x.shape[-2:])
+    return x.unflatten(-1, (w, kind.patch)).unflatten(-3, (h, kind.patch)).transpose(-2, -3).clone()
+
+
+def latent_of(tokens):
+    return tokens.transpose(-2, -3).flatten(-2).flatten(-3, -2)
+
+
+def sizes_of(kind):
+    return [size for size in SIZES if all(side % (kind.cell * kind.patch) == 0 for side in size)]
+
+
+@every_kind
+@pytest.mark.parametrize("size", SIZES)
+def test_a_window_is_the_native_model_on_that_part_of_the_picture(shallow, kind, size):
+    """Text is turned to where the window's own would be; with its keys left alone the same is off by a hundredth and more."""
+    if size not in sizes_of(kind):
+        return
+    model, x = shallow[kind.host], transformers.latent(kind, *size)
+    patched = fusion(model, branches="local only", jitter=False)
+    whole, parts = tokens_of(predicted(patched, kind, x), kind), tokens_of(x, kind)
+    grid = parts.shape[-4:-2]
+    native = {(256, 256): (128, 128), (208, 304): (128, 128), (416, 144): (192, 64)}[size]
+    window = tuple(min(side // (kind.cell * kind.patch), length) for side, length in zip(native, grid))
+    block = tuple(side // 2 for side in window)
+    checked = 0
+    for top in range(0, grid[0], block[0]):
+        for left in range(0, grid[1], block[1]):
+            y, x0 = (
+                min(max(start - (side - part) // 2, 0), length - side)
+                for start, side, part, length in zip((top, left), window, block, grid)
+            )
+            crop = latent_of(parts[..., y : y + window[0], x0 : x0 + window[1], :, :])
+            expected = tokens_of(predicted(model, kind, crop), kind)
+            rows, columns = slice(top - y, top - y + block[0]), slice(left - x0, left - x0 + block[1])
+            found = whole[..., top : top + block[0], left : left + block[1], :, :]
+            within = expected[..., rows, columns, :, :][..., : found.shape[-4], : found.shape[-3], :, :]
+            assert (found - within).abs().max() <= 3e-5 * expected.abs().max()
+            checked += 1
+    assert checked >= 4
+    assert (whole - tokens_of(predicted(model, kind, x), kind)).abs().max() > 1e-3 * whole.abs().max()
+
+
+@every_kind
+def test_a_sub_grid_is_the_native_model_on_the_picture_reduced(shallow, kind):
+    model, x = shallow[kind.host], transformers.latent(kind, 256, 256)
+    whole = tokens_of(predicted(fusion(model, branches="global only", global_attention="strided"), kind, x), kind)
+    for a in range(2):
+        for b in range(2):
+            lattice = (..., slice(a, None, 2), slice(b, None, 2), slice(None), slice(None))
+            expected = tokens_of(predicted(model, kind, latent_of(tokens_of(x, kind)[lattice])), kind)
+            assert (whole[lattice] - expected).abs().max() <= 3e-5 * expected.abs().max()
+
+
+@every_kind
+def test_at_the_native_size_every_bit_is_the_hosts(shallow, kind):
+    model, x = shallow[kind.host], transformers.latent(kind, 128, 128)
+    assert torch.equal(predicted(fusion(model), kind, x), predicted(model, kind, x))
+
+
+@every_kind
+@pytest.mark.parametrize("settings", [{}, {"preset": "Fast"}, {"preset": "Balanced"}, {"global_attention": "strided"}])
+def test_acts_above_the_native_size_alike_in_every_run(kind, settings):
+    model, x = transformers.build(kind), transformers.latent(kind, 256, 320)
+    patched = fusion(model, **settings)
+    first, plain = predicted(patched, kind, x), predicted(model, kind, x)
+    assert torch.isfinite(first).all() and (first - plain).abs().max() > 1e-3 * plain.abs().max()
+    assert torch.equal(predicted(patched, kind, x), first)
+    assert not torch.equal(predicted(fusion(model, seed=1, **settings), kind, x), first)
+
+
+@every_kind
+def test_another_packs_override_sees_every_part_and_ours_is_gone_afterwards(shallow, kind):
+    model, x, calls = shallow[kind.host].clone(), transformers.latent(kind, 256, 256), []
+
+    def counting(func, *args, **kwargs):
+        calls.append(args[0].shape)
+        return func(*args, **kwargs)
+
+    expected = predicted(fusion(model, preset="Fast"), kind, x)
+    model.model_options["transformer_options"]["optimized_attention_override"] = counting
+    patched = fusion(model, preset="Fast")
+    assert torch.equal(predicted(patched, kind, x), expected) and len(calls) > 2
+    assert patched.model_options["transformer_options"]["optimized_attention_override"] is counting
+    calls.clear()
+    predicted(model, kind, x)
+    assert 1 <= len(calls) <= 5  # one layer, and those of the text
+
+
+@pytest.mark.parametrize("kind", [KINDS["FLUX.1"], KINDS["Qwen-Image"]], ids=["FLUX.1", "Qwen-Image"])
+def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
+    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    caplog.set_level(logging.WARNING)
+    reference = {"reference_latents": [transformers.latent(kind, 128, 128, seed=3)]}
+    patched = fusion(model)
+    assert torch.equal(predicted(patched, kind, x, **reference), predicted(model, kind, x, **reference))
+    predicted(patched, kind, x, **reference)
+    assert [r.message for r in caplog.records if "reference pictures" in r.message] == [
+        "FreeScale Scale Fusion: its attention has more tokens than the picture and the prompt, as reference pictures bring them. "
+        "Such layers keep their own attention."
+    ]
+
+
+def test_a_constant_picture_stays_constant_at_the_borders():
+    """No key is a zero beyond the edge: every window lies inside."""
+    sequence, rotary = Sequence(3, (11, 14)), Rotary((4, 6, 6), 100.0)
+    q, k = (torch.randn(1, 2, sequence.length, 16, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    v = torch.ones_like(q)
+
+    def attend(q, k, v, mask):
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    tokens = Tokens(q, k, v, None, sequence, rotary, (6, 7), 0, attend)
+    assert torch.allclose(block_attention(tokens, (1, 2)), v)
+    corners = tapered_corners((11, 14), (6, 7), torch.rand(64, 2, generator=torch.Generator().manual_seed(3)).numpy())
+    assert torch.allclose(tapered_attention(tokens, corners), v[:, :, sequence.picture])
