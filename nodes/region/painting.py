@@ -81,10 +81,10 @@ class Painting(_Part):
     shapes: Annotated[list[Shape], Field(max_length=10_000)]
 
 
-def parse_painting(text: str) -> Painting | None:
-    """Read the text of the `regions` widget, None where it is empty; ValueError says what is wrong with which part."""
+def parse_painting(text: str) -> Painting:
+    """Read the text of the `regions` widget, an empty one too; ValueError says what is wrong with which part."""
     if not text.strip():
-        return None
+        return Painting(version=1, shapes=[])
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"the painting has {len(text)} characters, {LONGEST_TEXT} at most. Paint it with fewer strokes")
     try:
