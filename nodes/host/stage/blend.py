@@ -7,6 +7,7 @@ import torch
 from ....freescale_core.detail import resize_map
 from ....freescale_core.schedule import blend, blend_coefficient
 from ..family import noise_of
+from .plan import require_aspect
 from .samplers import Pull, run_pulled
 
 
@@ -40,6 +41,7 @@ def _pull(model, detail: float, detail_map: torch.Tensor | None) -> Pull:
         )
     law, alpha = noise_of(model.inner_model.inner_model.model_sampling, "FreeScale blend"), detail
     if detail_map is not None:
+        require_aspect("FreeScale Blend Sampler", detail_map, *noise.shape[-2:])  # only here is the latent's size known
         alpha = resize_map(detail_map.float().cpu(), *noise.shape[-2:]).to(noise.device)
         alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
 
