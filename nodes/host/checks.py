@@ -7,6 +7,7 @@ bring anything.
 import functools
 import inspect
 from collections.abc import Callable
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def _told(value: Any) -> Any:
 # ---------------------------------------------------------------- what is typed
 
 
-def _number(kind: type, words: str) -> Check:
+def _number(kind: type | UnionType, words: str) -> Check:
     def check(node: str, declared: Any, value: Any) -> None:
         fits = isinstance(value, kind) and not isinstance(value, bool)
         if not (fits and declared.min <= value <= declared.max):  # where NaN is not either
@@ -68,7 +69,7 @@ def _choice(node: str, declared: Any, value: Any) -> None:
         raise bad_input(node, declared.id, _told(value), problem)
 
 
-def _one_of(kind: type, words: str) -> Check:
+def _one_of(kind: type | UnionType, words: str) -> Check:
     def check(node: str, declared: io.Input, value: Any) -> None:
         if not isinstance(value, kind):
             raise bad_input(node, declared.id, _told(value), f"it must be {words}. Change the value that is linked to it")
