@@ -5,12 +5,13 @@ import { addElement, addStyles, follow, lastOutput, load, rememberedOutput } fro
 import { legend } from "./painter/colours.js";
 import { openDialog } from "./painter/dialog.js";
 import { readPainting, writePainting } from "./painter/painting.js";
-import { DetailRaster, gridOf } from "./painter/raster.js";
+import { DetailRaster, drawnOn, gridOf } from "./painter/raster.js";
 import { loadTexts } from "./painter/texts.js";
 
 const NODE = "RegionDetailMask";
 const WIDGET = "FREESCALE_REGIONS"; // the widgetType that the node's schema names
 const PREVIEW_SIDE = 512; // px of the map on the node
+const PREVIEW_SHARE = 0.1; // of the work that the painter may do: a workflow that is opened must not block the editor
 const NO_PICTURE_SIDE = 1024;
 const settings = { tool: "brush", detail: 3, size: 0.06, hardness: 0.5, opacity: 0.7 }; // of the painter, for every node
 
@@ -91,17 +92,18 @@ class Regions {
   }
 
   draw() {
-    const [width, height] = gridOf(this.size, PREVIEW_SIDE);
-    Object.assign(this.canvas, { width, height });
+    const [shownWidth, shownHeight] = gridOf(this.size, PREVIEW_SIDE);
+    const [width, height] = drawnOn(this.painting.shapes, [shownWidth, shownHeight], PREVIEW_SHARE);
+    Object.assign(this.canvas, { width: shownWidth, height: shownHeight });
     const context = this.canvas.getContext("2d");
-    if (this.backdrop) context.drawImage(this.backdrop, 0, 0, width, height);
+    if (this.backdrop) context.drawImage(this.backdrop, 0, 0, shownWidth, shownHeight);
     const ground = this.ground();
     const raster = new DetailRaster(width, height, ground.base(width, height), ground);
     raster.paintAll(this.painting.shapes);
     const overlay = Object.assign(document.createElement("canvas"), { width, height });
     raster.colour(overlay.getContext("2d"));
     context.globalAlpha = settings.opacity;
-    context.drawImage(overlay, 0, 0);
+    context.drawImage(overlay, 0, 0, shownWidth, shownHeight);
   }
 
   // ---------------------------------------------------------------- the picture

@@ -7,7 +7,7 @@ import { Drawing } from "./drawing.js";
 import { History } from "./history.js";
 import { listenToButtonsAndKeys } from "./keys.js";
 import { Pointers } from "./pointers.js";
-import { DetailRaster, gridOf } from "./raster.js";
+import { DetailRaster, drawnOn, gridOf } from "./raster.js";
 import { label } from "./texts.js";
 import { View } from "./view.js";
 
@@ -26,7 +26,7 @@ export function openPainter(document, session) {
   legend($("ramp"), $("ticks"));
   if (session.backdrop) Object.assign($("backdrop"), { src: session.backdrop.src, hidden: false });
 
-  const [width, height] = gridOf(size, Math.min(MAP_SIDE, Math.max(...size)));
+  const [width, height] = drawnOn(session.shapes, gridOf(size, Math.min(MAP_SIDE, Math.max(...size))));
   Object.assign(canvas, { width, height });
   const raster = new DetailRaster(width, height, session.base(width, height), session);
   const history = new History(session.shapes);

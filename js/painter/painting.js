@@ -1,24 +1,53 @@
 // The painted regions as text: the format of docs/regions.md, version 1. nodes/region/painting.py reads the same.
+import { HIGHEST_DETAIL } from "./colours.js";
 
 export const UNITS = 10_000; // coordinates: 1/10000 of the picture's width and height; radii: of its longer side
 const TOLERANCE = 0.08; // how far simplification may move a stroke's line, as a part of the brush's radius
-const LONGEST_TEXT = 2_000_000;
-const MOST_SHAPES = 10_000;
-const NUMBERS = { stroke: 2, rectangle: 4, ellipse: 4, lasso: 6, fill: 0, invert: 0 }; // at least
+// A workflow may come from a stranger: limits as in nodes/region/painting.py.
+export const LONGEST_TEXT = 2_000_000;
+export const MOST_SHAPES = 10_000;
 const LEAST_TOLERANCE = 8 / UNITS; // less than a pixel of a 1K picture
 
-/** What is safe to draw; nodes/region/painting.py says what is wrong with the rest. */
+const within = (low, high) => (value) => Number.isFinite(value) && value >= low && value <= high;
+const whole = (low, high) => (value) => Number.isInteger(value) && value >= low && value <= high;
+const alpha = within(0, HIGHEST_DETAIL);
+const isAspect = within(0.01, 100);
+const VALUES = {
+  detail: (value) => value === null || alpha(value),
+  radius: whole(1, UNITS / 2),
+  hardness: (value) => value === undefined || within(0, 1)(value),
+  pressure: (value) => value === undefined || typeof value === "boolean",
+  points: (value) => Array.isArray(value) && value.every(whole(-4 * UNITS, 4 * UNITS)),
+};
+const OUTLINE = ["kind", "detail", "points"];
+const KINDS = new Map([
+  ["stroke", [...OUTLINE, "radius", "hardness", "pressure"]],
+  ["rectangle", OUTLINE],
+  ["ellipse", OUTLINE],
+  ["lasso", OUTLINE],
+  ["fill", ["kind", "detail"]],
+  ["invert", ["kind"]],
+]);
+
+/** Whether it is a shape of the format; nodes/region/painting.py says what is wrong with the rest. */
 function isShape(shape) {
-  const { kind, points = [], detail = null, radius = 1, hardness = 1 } = shape ?? {};
-  return NUMBERS[kind] <= points.length && [...points, detail ?? 0, radius, hardness].every(Number.isFinite);
+  const fields = KINDS.get(shape?.kind);
+  const known = fields && Object.keys(shape).every((name) => fields.includes(name));
+  return known && fields.every((name) => name === "kind" || VALUES[name](shape[name])) && hasWholePoints(shape);
+}
+
+function hasWholePoints({ kind, points, pressure }) {
+  if (!points) return true;
+  if (kind === "stroke") return points.length > 0 && points.length % (pressure ? 3 : 2) === 0;
+  return kind === "lasso" ? points.length >= 6 && points.length % 2 === 0 : points.length === 4;
 }
 
 /** {aspect, shapes} of a text; an empty text has no shapes. Throws where it is no painting of this version. */
 export function readPainting(text) {
   if (!text?.trim()) return { aspect: 1, shapes: [] };
-  const { version, aspect = 1, shapes } = JSON.parse(text.length > LONGEST_TEXT ? "" : text);
-  const whole = version === 1 && Number.isFinite(aspect) && aspect > 0 && Array.isArray(shapes) && shapes.length <= MOST_SHAPES;
-  if (!whole || !shapes.every(isShape)) throw new Error("not a painting of version 1");
+  const { version, aspect = 1, shapes, ...more } = JSON.parse(text.length > LONGEST_TEXT ? "" : text);
+  const known = version === 1 && !Object.keys(more).length && isAspect(aspect);
+  if (!known || !Array.isArray(shapes) || shapes.length > MOST_SHAPES || !shapes.every(isShape)) throw new Error("not a painting of version 1");
   return { aspect, shapes };
 }
 

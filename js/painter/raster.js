@@ -2,6 +2,11 @@
 import { HIGHEST_DETAIL, pixel } from "./colours.js";
 import { UNITS, vertices } from "./painting.js";
 
+// Work that nobody waits for: a painting with more is drawn coarser, as in nodes/region/painting.py.
+export const MOST_PIXELS = 5e8; // of all shapes' boxes together
+export const MOST_DISCS = 5e9; // px of the discs at all points of all strokes
+const LONGEST_PART = 256; // points: of one outline that overlaps itself the time grows with the square
+const LEAST_STEP = 0.25; // px between two points of a stroke
 const KEPT_EVERY = 100; // shapes: how far undo paints at most
 const KEPT = 8;
 
@@ -78,12 +83,14 @@ export class DetailRaster {
     if (!width || !height) return;
     const sum = this.inside + this.outside;
     const target = shape.detail ?? this.outside; // the eraser's
-    const coverage = shape.kind === "fill" || shape.kind === "invert" ? null : this.#draw(shape, { left, top, width, height });
+    if (shape.kind === "fill") return to.fill(target); // their boxes are the whole map
+    if (shape.kind === "invert") {
+      for (let at = 0; at < to.length; at++) to[at] = Math.min(HIGHEST_DETAIL, Math.max(0, sum - from[at]));
+      return;
+    }
+    const coverage = this.#draw(shape, { left, top, width, height });
     for (let y = 0, i = 3; y < height; y++)
-      for (let x = 0, at = (top + y) * this.width + left; x < width; x++, i += 4, at++) {
-        if (shape.kind === "invert") to[at] = Math.min(HIGHEST_DETAIL, Math.max(0, sum - from[at]));
-        else to[at] = from[at] + (coverage ? coverage[i] / 255 : 1) * (target - from[at]);
-      }
+      for (let x = 0, at = (top + y) * this.width + left; x < width; x++, i += 4, at++) to[at] = from[at] + (coverage[i] / 255) * (target - from[at]);
   }
 
   /** The shape in a box of the scratch canvas, as RGBA bytes whose A is the coverage. */
@@ -95,17 +102,41 @@ export class DetailRaster {
     context.clip();
     context.clearRect(left, top, width, height);
     const { blur } = brush(shape, this);
-    const away = blur ? 4 * (this.width + this.height) : 0; // out of sight: only its blurred shadow falls on the canvas
-    if (blur) Object.assign(context, { shadowColor: "#000", shadowBlur: 2 * blur, shadowOffsetX: away });
-    context.fill(path(shape, this, away, { left, top, width, height }), shape.kind === "lasso" ? "evenodd" : "nonzero");
+    const parts = outlines(shape, this, { left, top, width, height });
+    if (blur) {
+      const away = 4 * (this.width + this.height); // out of sight: only its blurred shadow falls on the canvas
+      Object.assign(context, { shadowColor: "#000", shadowBlur: 2 * blur, shadowOffsetX: away });
+      context.translate(-away, 0);
+    }
+    if (blur && parts.length > 1) context.drawImage(this.#united(parts), 0, 0); // blurred as one
+    else for (const part of parts) context.fill(part, shape.kind === "lasso" ? "evenodd" : "nonzero");
     context.restore();
     return context.getImageData(left, top, width, height).data;
+  }
+
+  #united(parts) {
+    const canvas = Object.assign(document.createElement("canvas"), { width: this.width, height: this.height });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    for (const part of parts) context.fill(part);
+    return canvas;
   }
 }
 
 /** [width, height] of a grid of the same aspect whose longer side is given. */
 export function gridOf(size, longer) {
   return size.map((side) => Math.max(1, Math.round((side / Math.max(...size)) * longer)));
+}
+
+/** [width, height] of the grid to draw shapes on: as given, or coarser where that is more work than a `share` of the most. */
+export function drawnOn(shapes, [width, height], share = 1) {
+  let [pixels, discs] = [0, 0];
+  for (const shape of shapes) {
+    const box = boxOf(shape, { width, height });
+    pixels += box.width * box.height;
+    discs += ((shape.points?.length ?? 0) / 2) * (2 * brush(shape, { width, height }).solid) ** 2;
+  }
+  const scale = Math.min(1, Math.sqrt((share * MOST_PIXELS) / pixels), Math.sqrt((share * MOST_DISCS) / discs));
+  return [width, height].map((side) => Math.max(1, Math.round(side * scale)));
 }
 
 /** {left, top, width, height} px that a shape, or a part of one, touches. */
@@ -128,32 +159,41 @@ function brush({ kind, radius, hardness = 1 }, { width, height }) {
   return { solid: (px * (1 + hardness)) / 2, blur: (px * (1 - hardness)) / 4 };
 }
 
-/** The outline of a shape, `away` px to the left; of a long stroke only what can be seen in the box. */
-function path(shape, { width, height }, away, box) {
-  const points = vertices(shape).map(([x, y, pressure]) => [x * width - away, y * height, pressure]);
+/** The outlines of a shape; of a stroke only what can be seen in the box, in several where it is long. */
+function outlines(shape, { width, height }, box) {
+  const points = vertices(shape).map(([x, y, pressure]) => [x * width, y * height, pressure]);
+  if (shape.kind === "stroke") return strokeOutlines(points, brush(shape, { width, height }), box);
   const outline = new Path2D();
   if (shape.kind === "lasso") {
     for (const [x, y] of points) outline.lineTo(x, y);
-  } else if (shape.kind !== "stroke") {
+  } else {
     const [[x0, y0], [x1, y1]] = points;
     if (shape.kind === "rectangle") outline.rect(x0, y0, x1 - x0, y1 - y0);
     else outline.ellipse((x0 + x1) / 2, (y0 + y1) / 2, Math.abs(x1 - x0) / 2, Math.abs(y1 - y0) / 2, 0, 0, 2 * Math.PI);
-  } else {
-    const { solid, blur } = brush(shape, { width, height });
-    const reach = solid + 3 * blur + 1;
-    const near = (a, b, low, high) => Math.min(a, b) - reach < high && Math.max(a, b) + reach > low;
-    const left = box.left - away;
-    points.forEach((end, i) => {
-      const start = points[Math.max(0, i - 1)];
-      if (!near(start[0], end[0], left, left + box.width) || !near(start[1], end[1], box.top, box.top + box.height)) return;
+  }
+  return [outline];
+}
+
+function strokeOutlines(points, { solid, blur }, box) {
+  const reach = solid + 3 * blur + 1;
+  const near = (a, b, low, length) => Math.min(a, b) - reach < low + length && Math.max(a, b) + reach > low;
+  const parts = [];
+  let [start, drawn] = [points[0], 0];
+  points.forEach((end, i) => {
+    if (i && start[2] === end[2] && Math.hypot(end[0] - start[0], end[1] - start[1]) < LEAST_STEP) return;
+    const seen = near(start[0], end[0], box.left, box.width) && near(start[1], end[1], box.top, box.height);
+    if (seen) {
+      if (drawn++ % LONGEST_PART === 0) parts.push(new Path2D());
+      const outline = parts.at(-1);
       for (const [x, y, pressure] of [start, end]) {
         outline.moveTo(x + solid * pressure, y);
         outline.arc(x, y, solid * pressure, 2 * Math.PI, 0, true); // the way round of the quads, so that they add up
       }
       addQuad(outline, start, end, solid);
-    });
-  }
-  return outline;
+    }
+    start = end;
+  });
+  return parts;
 }
 
 /** The part of a stroke between the discs at two of its points. */

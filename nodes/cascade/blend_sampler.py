@@ -2,10 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..host.errors import within_limits
+from ..host.checks import checked
 from ..host.schema import where_known
 from ..host.stage.blend import BlendSampler
-from ..host.stage.plan import require_detail_map
 from ..host.stage.samplers import require_blendable
 from .inputs import DETAIL
 
@@ -34,9 +33,7 @@ class FreeScaleBlendSampler(io.ComfyNode):
         )
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, sampler, detail, detail_map=None) -> io.NodeOutput:
         require_blendable(sampler, NAME, "sampler")
-        if detail_map is not None:
-            require_detail_map(NAME, detail_map)
         return io.NodeOutput(BlendSampler(sampler, detail, detail_map))

@@ -5,7 +5,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...freescale_core.grammar.stages import parse_stages, stage_sizes
-from ..host.errors import bad_input, parsed, validity, within_limits
+from ..host.checks import checked
+from ..host.errors import bad_input, parsed, validity
 from ..host.family import family_of
 from ..host.memory import require_memory
 from ..host.schema import where_known
@@ -91,7 +92,7 @@ class SelfCascadeUpscale(io.ComfyNode):
         return expanded(cls.hidden, sizes) if in_queue(cls.hidden) else _in_place(sizes, **inputs)
 
     @classmethod
-    @within_limits
+    @checked
     def _sizes(
         cls, model, positive, negative, vae, stages, latent_image: Any = None, image=None, **settings
     ) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ...freescale_core.geometry import LARGEST_SIDE
 from ...freescale_core.grammar.stages import SIDE_STEP
+from ..host.checks import checked
 from ..host.progress import stage_display
 from ..host.schema import where_known
 from ..host.stage.plan import Stage, require_source
@@ -43,6 +44,7 @@ class FreeScaleCascadeStage(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls, model, positive, negative, vae, height, width, latent_image=None, image=None, pictures=(), **settings
     ) -> io.NodeOutput:

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..host.checks import checked
 from ..host.schema import where_known
 from ..host.types import StagePictures
 
@@ -22,5 +23,6 @@ class FreeScaleStagePictures(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, pictures) -> io.NodeOutput:
         return io.NodeOutput(list(pictures))

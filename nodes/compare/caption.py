@@ -2,12 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..host.pictures import require_picture
+from ..host.checks import checked
 from ..host.schema import where_known
 from ..host.types import SamplingTime
 from .contact_sheet import captioned
-
-NAME = "FreeScale Caption"
 
 
 class FreeScaleCaption(io.ComfyNode):
@@ -18,7 +16,7 @@ class FreeScaleCaption(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleCaption",
-            display_name=NAME,
+            display_name="FreeScale Caption",
             category="FreeScale/compare",
             description="Writes a name, and how long the sampling took, above a picture.",
             inputs=[
@@ -33,7 +31,7 @@ class FreeScaleCaption(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, image, label, time=None) -> io.NodeOutput:
-        require_picture(NAME, "image", image)
         seconds = time and time.seconds(getattr(cls.hidden, "prompt", None))
         return io.NodeOutput(captioned(image, f"{label} · {seconds:.1f} s" if seconds else label))

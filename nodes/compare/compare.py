@@ -2,10 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..host.pictures import previews, require_picture
+from ..host.checks import checked
+from ..host.pictures import previews
 from ..host.schema import where_known
-
-NAME = "FreeScale Compare"
 
 
 class FreeScaleCompare(io.ComfyNode):
@@ -16,7 +15,7 @@ class FreeScaleCompare(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleCompare",
-            display_name=NAME,
+            display_name="FreeScale Compare",
             category="FreeScale/compare",
             description=(
                 "Shows two pictures side by side or under a slider, zoomed and moved as one, whatever their sizes: a 1K picture"
@@ -34,7 +33,6 @@ class FreeScaleCompare(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, image_a, image_b) -> io.NodeOutput:
-        for name, image in (("image_a", image_a), ("image_b", image_b)):
-            require_picture(NAME, name, image)
         return io.NodeOutput(ui={"freescale_a": previews(image_a), "freescale_b": previews(image_b)})

@@ -1,5 +1,6 @@
 """Captions and grids of pictures, drawn with Pillow."""
 
+from bisect import bisect
 from math import ceil
 
 import numpy as np
@@ -18,10 +19,12 @@ def captioned(image: torch.Tensor, text: str) -> torch.Tensor:
     pen, room = ImageDraw.Draw(strip), 0.96 * width
     size = height * TEXT_HEIGHT
     font = ImageFont.load_default(size)
+    # One line of what can be drawn; each letter takes a pixel at least.
+    text = " ".join(text.encode("utf-8", "replace").decode().split())[: width + 1]
     if (wide := pen.textlength(text, font) / room) > 1:
         font = ImageFont.load_default(max(size / wide, SMALLEST_TEXT))
-    while len(text) > 1 and pen.textlength(text, font) > room:
-        text = text.rstrip("…")[:-1] + "…"
+    if pen.textlength(text, font) > room:
+        text = text[: bisect(range(1, len(text)), room, key=lambda length: pen.textlength(text[:length] + "…", font))] + "…"
     pen.text((width / 2, height / 2), text, INK, font, anchor="mm")
     above = torch.from_numpy(np.asarray(strip, np.float32) / 255).to(image)
     return torch.cat([above.expand(batch, -1, -1, -1), image[..., :3]], dim=1)

@@ -4,8 +4,8 @@ from math import ceil, isqrt
 
 from comfy_api.latest import io
 
-from ..host.errors import bad_input, within_limits
-from ..host.pictures import require_picture
+from ..host.checks import checked
+from ..host.errors import bad_input
 from ..host.schema import where_known
 from .contact_sheet import grid
 
@@ -47,12 +47,10 @@ class FreeScaleGrid(io.ComfyNode):
         )
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, columns, cell, **wired) -> io.NodeOutput:
-        names = [name for name in (f"picture_{n}" for n in range(1, PICTURES + 1)) if wired.get(name) is not None]
-        for name in names:
-            require_picture(NAME, name, wired[name])
-        pictures = [picture for name in names for picture in wired[name]]
+        batches = (wired.get(f"picture_{n}") for n in range(1, PICTURES + 1))
+        pictures = [picture for batch in batches if batch is not None for picture in batch]
         if not pictures:
             raise bad_input(NAME, "picture_1", "none", "there is nothing to show. Wire at least one picture")
         columns = min(columns, len(pictures))

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..host.checks import checked
 from ..host.schema import where_known
 from ..host.timer import Timer, with_timer
 from ..host.types import SamplingTime
@@ -35,6 +36,7 @@ class FreeScaleTimer(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, before=None) -> io.NodeOutput:
         timer = Timer(getattr(cls.hidden, "unique_id", None), before)
         return io.NodeOutput(with_timer(model, timer), timer)

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
+from ..host.checks import checked
 from ..host.demo import load_demo_model
-from ..host.errors import within_limits
 from ..host.schema import where_known
 from .config import FRAMINGS, NATIVE, encode_conditions
 
@@ -52,7 +52,7 @@ class FreeScaleDemoModel(io.ComfyNode):
         )
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, hat, hue, framing) -> io.NodeOutput:
         model, vae = load_demo_model()
         positive = encode_conditions({"yes": True, "no": False}.get(hat), hue, framing if framing in FRAMINGS else None)

@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from comfy_api.latest import ui
 from einops import rearrange
 
-from .errors import bad_input
-
 TILE, OVERLAP = 64, 16  # latent cells
 LARGEST_PREVIEW = 2048  # px
 
@@ -62,16 +60,6 @@ def preview(image: torch.Tensor | None) -> list[dict]:
     if scale < 1:
         x = F.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
     return previews(rearrange(x, "b c h w -> b h w c"))
-
-
-def require_picture(node: str, name: str, image: torch.Tensor) -> None:
-    """Refuse what is no batch of pictures of finite values."""
-    if image.ndim != 4 or image.shape[-1] not in (3, 4) or not image.numel():
-        problem = "a picture has the shape [batch, height, width, 3]. Convert a mask with MaskToImage"
-        raise bad_input(node, name, list(image.shape), problem)
-    if not torch.isfinite(image).all():
-        problem = "the picture has values that are not numbers. Look for the node before it that makes a black or broken picture"
-        raise bad_input(node, name, "NaN", problem)
 
 
 def previews(image: torch.Tensor) -> list[dict]:

@@ -6,8 +6,9 @@ from comfy_api.latest import io
 
 from ...freescale_core.dilation import PRESETS, dilated_layers
 from ...freescale_core.grammar.blocks import parse_blocks
+from ..host.checks import checked
 from ..host.dilation import with_restrained_dilation
-from ..host.errors import bad_input, parsed, validity, within_limits
+from ..host.errors import bad_input, parsed, validity
 from ..host.family import Transformer, family_of
 from ..host.schema import advanced, where_known
 from ..inputs import MODEL, NATIVE_SIZE
@@ -80,7 +81,7 @@ class RestrainedDilation(io.ComfyNode):
         return validity(NAME, "layers", layers, parse_blocks)
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, model, preset, factor, end_percent, layers, native_size) -> io.NodeOutput:
         if 0 < factor < 1:
             problem = "a dilation below 1 does not exist. Write 0 to take it from the picture's size, or 1 and more"

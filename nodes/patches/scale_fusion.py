@@ -3,7 +3,8 @@
 from comfy_api.latest import io
 
 from ...freescale_core.grammar.blocks import parse_blocks
-from ..host.errors import parsed, require_order, validity, within_limits
+from ..host.checks import checked
+from ..host.errors import parsed, require_order, validity
 from ..host.family import family_of
 from ..host.scale_fusion import BOTH, BRANCHES, ScaleFusion, with_scale_fusion
 from ..host.schema import advanced, where_known
@@ -175,7 +176,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
         return validity(NAME, "blocks", blocks, parse_blocks)
 
     @classmethod
-    @within_limits
+    @checked
     def execute(
         cls,
         model,

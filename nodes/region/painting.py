@@ -13,9 +13,10 @@ from ...freescale_core.detail import HIGHEST_DETAIL
 
 UNITS = 10_000  # coordinates are in 1/10000 of the picture's width and height, radii of its longer side
 LONGEST_TEXT = 2_000_000  # characters; an hour of painting has a tenth of it
+MOST_SHAPES = 10_000
 LARGEST_SIDE = 2048  # px of the drawn map: finer than the latent of a 16K picture
 MOST_PIXELS = 5e8  # of all shapes' boxes together; a painting with more is drawn coarser
-MOST_DISCS = 2e10  # px of the discs at all points of all strokes; an hour of painting has a twentieth of it
+MOST_DISCS = 5e9  # px of the discs at all points of all strokes; an hour of painting has a fifth of it
 
 Detail = Annotated[float, Field(ge=0, le=HIGHEST_DETAIL)]
 Points = Annotated[list[Annotated[int, Field(ge=-4 * UNITS, le=4 * UNITS)]], Field(min_length=2)]
@@ -78,13 +79,13 @@ class Painting(_Part):
 
     version: Literal[1]
     aspect: Annotated[float, Field(ge=0.01, le=100)] = 1.0
-    shapes: Annotated[list[Shape], Field(max_length=10_000)]
+    shapes: Annotated[list[Shape], Field(max_length=MOST_SHAPES)]
 
 
-def parse_painting(text: str) -> Painting | None:
-    """Read the text of the `regions` widget, None where it is empty; ValueError says what is wrong with which part."""
+def parse_painting(text: str) -> Painting:
+    """Read the text of the `regions` widget, an empty one too; ValueError says what is wrong with which part."""
     if not text.strip():
-        return None
+        return Painting(version=1, shapes=[])
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"the painting has {len(text)} characters, {LONGEST_TEXT} at most. Paint it with fewer strokes")
     try:

@@ -4,8 +4,9 @@ import torch
 from comfy_api.latest import io
 
 from ...freescale_core.detail import HIGHEST_DETAIL, detail_map, feathered, resize_map
-from ..host.errors import bad_input, parsed, validity, within_limits
-from ..host.pictures import preview, require_picture
+from ..host.checks import checked
+from ..host.errors import bad_input, parsed, validity
+from ..host.pictures import preview
 from ..host.schema import where_known
 from ..host.types import DetailMap
 from .painting import Painting, paint, painted_size, parse_painting
@@ -84,21 +85,18 @@ class RegionDetailMask(io.ComfyNode):
         return validity(NAME, "regions", regions, parse_painting)
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, regions, detail_inside, detail_outside, feather, image=None, mask=None) -> io.NodeOutput:
         painting = parsed(NAME, "regions", regions, parse_painting)
-        if image is not None:
-            require_picture(NAME, "image", image)
-        soft = _checked_mask(mask, image, painting)
+        soft = _fitted_mask(mask, image, painting)
         size = soft.shape[1:]
         backdrops = {"backdrop": preview(image), "mask": preview(None if mask is None else soft[..., None].expand(-1, -1, -1, 3))}
-        if painting:
-            soft = resize_map(soft, *painted_size(painting, *size))[:, 0]
-        alpha = detail_map(soft, detail_inside, detail_outside)
-        if painting:
-            alpha, soft = paint(painting, alpha, soft, detail_inside, detail_outside)
-        deviation = feather * soft.shape[1] / size[0]
-        alpha, soft = feathered(alpha, deviation), resize_map(feathered(soft, deviation), *size)[:, 0]
+        coarse = resize_map(soft, *painted_size(painting, *size))[:, 0]
+        alpha = detail_map(coarse, detail_inside, detail_outside)
+        if painting.shapes:
+            alpha, soft = paint(painting, alpha, coarse, detail_inside, detail_outside)
+        alpha, soft = (feathered(each, feather * each.shape[1] / size[0]) for each in (alpha, soft))
+        soft = resize_map(soft, *size)[:, 0]
         return io.NodeOutput(alpha, soft, _overlay(image, resize_map(alpha, *size)[:, 0]), ui=backdrops)
 
 
@@ -113,20 +111,13 @@ def _overlay(image: torch.Tensor | None, alpha: torch.Tensor) -> torch.Tensor:
     return tinted if image is None else tinted.to(image.dtype)
 
 
-def _checked_mask(mask: torch.Tensor | None, image: torch.Tensor | None, painting: Painting | None) -> torch.Tensor:
+def _fitted_mask(mask: torch.Tensor | None, image: torch.Tensor | None, painting: Painting) -> torch.Tensor:
     """The mask as [B, H, W] in 0 … 1, B that of the picture; nothing inside where none is wired."""
     if mask is None:
-        aspect = painting.aspect if painting else 1.0
-        height, width = (max(1, round(EMPTY_SIDE * min(1.0, ratio))) for ratio in (1 / aspect, aspect))
+        height, width = (max(1, round(EMPTY_SIDE * min(1.0, ratio))) for ratio in (1 / painting.aspect, painting.aspect))
         return torch.zeros((1, height, width) if image is None else tuple(image.shape[:3]))
     if mask.ndim == 2:
         mask = mask[None]
-    if mask.ndim != 3:
-        raise bad_input(
-            NAME, "mask", list(mask.shape), "a mask has the shape [batch, height, width]. Convert a picture with ImageToMask"
-        )
-    if not torch.isfinite(mask).all():
-        raise bad_input(NAME, "mask", "NaN", "the mask has values that are not numbers. Look at the node that makes it")
     if image is not None and mask.shape[1:] != image.shape[1:3]:
         raise bad_input(
             NAME,

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.errors import within_limits
+from ..host.checks import checked
 from ..host.family import unet_of
 from ..host.rivals.demofusion import with_demofusion
 from ..host.schema import where_known
@@ -60,7 +60,7 @@ class FreeScaleRivalDemoFusion(io.ComfyNode):
         )
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, model, blur, seed, native_size, base=None) -> io.NodeOutput:
         family = unet_of(model, NAME)
         if base is not None:

@@ -2,7 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.errors import require_order, within_limits
+from ..host.checks import checked
+from ..host.errors import require_order
 from ..host.family import unet_of
 from ..host.rivals.fouriscale import with_fouriscale
 from ..host.schema import where_known
@@ -52,7 +53,7 @@ class FreeScaleRivalFouriScale(io.ComfyNode):
         )
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, model, full_percent, end_percent, native_size) -> io.NodeOutput:
         unet_of(model, NAME)
         require_order(NAME, "full_percent", full_percent, end_percent, "where the method stops")

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.errors import within_limits
+from ..host.checks import checked
 from ..host.rivals.hidiffusion import with_hidiffusion
 from ..host.schema import where_known
 from ..inputs import NATIVE_SIZE
@@ -31,6 +31,6 @@ class FreeScaleRivalHiDiffusion(io.ComfyNode):
         )
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, model, seed, native_size) -> io.NodeOutput:
         return io.NodeOutput(with_hidiffusion(model, seed, native_size, NAME))

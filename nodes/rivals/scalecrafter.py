@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.errors import within_limits
+from ..host.checks import checked
 from ..host.rivals.scalecrafter import with_scalecrafter
 from ..host.schema import where_known
 from ..inputs import NATIVE_SIZE
@@ -41,6 +41,6 @@ class FreeScaleRivalScaleCrafter(io.ComfyNode):
         )
 
     @classmethod
-    @within_limits
+    @checked
     def execute(cls, model, noise_damping, native_size) -> io.NodeOutput:
         return io.NodeOutput(with_scalecrafter(model, noise_damping, native_size, NAME))

@@ -41,15 +41,34 @@ document = st.recursive(
     ),
     max_leaves=8,
 )
+# Paintings that no painter makes: every corner of the format, shapes beyond the picture, over and over; and what is just outside.
+places = st.sampled_from([0, 1, 5000, 9999, -40_000, 40_000]) | st.integers(-40_000, 40_000)
+alphas = st.none() | st.floats(0, 20) | st.sampled_from([0, 20])
+strokes = st.builds(
+    lambda points, pressure, **more: {"kind": "stroke", "pressure": pressure, "points": points * (3 if pressure else 2), **more},
+    st.lists(places, min_size=1, max_size=40), st.booleans(), detail=alphas, radius=st.sampled_from([1, 5000]) | st.integers(1, 5000),
+    hardness=st.sampled_from([0, 1]) | st.floats(0, 1),
+)  # fmt: skip
+outlines = st.builds(
+    lambda kind, points, detail: {"kind": kind, "points": points * (5 if kind == "lasso" else 1), "detail": detail},
+    st.sampled_from(["rectangle", "ellipse", "lasso"]), st.lists(places, min_size=4, max_size=4), alphas,
+)  # fmt: skip
+wholes = st.builds(lambda detail: {"kind": "fill", "detail": detail}, alphas) | st.just({"kind": "invert"})
+shapes = st.lists(strokes | outlines | wholes, max_size=4).flatmap(lambda some: st.sampled_from([some, 20 * some]))
+aspects = st.sampled_from([0.01, 1, 100]) | st.floats(0.01, 100)
+paintings = st.builds(lambda shapes, aspect: {"version": 1, "aspect": aspect, "shapes": shapes}, shapes, aspects)
+nearly = st.builds(
+    lambda painting, shape, name, value: {**painting, "shapes": [*painting["shapes"], {**shape, name: value}]},
+    paintings, strokes | outlines | wholes, st.sampled_from(["kind", "detail", "radius", "hardness", "points", "colour"]),
+    st.sampled_from([-5, -0.0, 10**9, 1e300, None, True, [], [0.5, 1], "round"]),
+)  # fmt: skip
 ANYTHING = st.one_of(st.integers(), st.floats(), nonsense, st.none(), st.booleans(), st.lists(st.integers(), max_size=1))
 # What a person would write, where the schema allows more.
 GOOD = {
     "stages": st.lists(factors | sizes, min_size=1, max_size=2).map(", ".join),
     "blocks": blocks,
     "layers": blocks,
-    "regions": st.sampled_from(
-        ["", '{"version": 1, "shapes": [{"kind": "stroke", "detail": 4, "radius": 900, "points": [2000, 3000, 4000, 0]}]}']
-    ),
+    "regions": st.just("") | paintings.map(json.dumps),
     "steps": st.integers(2, 4),
     "denoise": st.floats(0.6, 1),
     "start_percent": st.floats(0, 0.3),
@@ -58,7 +77,7 @@ GOOD = {
     "native_size": st.sampled_from([0, 64, 128, 1024]),
 }
 # And what comes near it.
-WRONG = {"stages": nonsense, "blocks": nonsense, "layers": nonsense, "regions": document.map(json.dumps) | nonsense}
+WRONG = {"stages": nonsense, "blocks": nonsense, "layers": nonsense, "regions": (document | nearly).map(json.dumps) | nonsense}
 
 
 def good(name: str, kind, options: dict):

@@ -99,7 +99,7 @@ class Family(ABC):
         return []
 
     def with_crops(self, conditions: dict[str, Any], corners: list[tuple[int, int]]) -> dict[str, Any]:
-        """The inputs of a call on B·n windows, the samples outermost, with the (top, left) cells of each of n as its crop."""
+        """The inputs of a call on windows, with the (top, left) cells of each row's window as its crop."""
         return conditions
 
 

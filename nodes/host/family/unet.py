@@ -71,15 +71,14 @@ class UNet(Family):
         return [ff for ff in forwards if getattr(ff.forward, "__func__", None) is FeedForward.forward]
 
     def with_crops(self, conditions: dict[str, Any], corners: list[tuple[int, int]]) -> dict[str, Any]:
-        """SDXL's size conditioning y [B·n, …] with crops, as in DemoFusion's code."""
+        """SDXL's size conditioning y [B, …] with a crop for each row, as in DemoFusion's code."""
         y = conditions.get("y")
         if not isinstance(self.base, comfy.model_base.SDXL) or y is None:
             return conditions
-        crops = self.base.embedder(self.cell * torch.tensor(corners, dtype=torch.float32).flatten())  # [n·2, width]
+        crops = self.base.embedder(self.cell * torch.tensor(corners, dtype=torch.float32).flatten())  # [B·2, width]
         width, y = crops.shape[-1], y.clone()
         first = y.shape[-1] - (SIZES - CROP) * width
-        rows = crops.reshape(len(corners), 2 * width).repeat(len(y) // len(corners), 1)
-        y[:, first : first + 2 * width] = rows.to(y)
+        y[:, first : first + 2 * width] = crops.reshape(len(corners), 2 * width).to(y)
         return {**conditions, "y": y}
 
     def call_bytes(self, batch: int, height: int, width: int) -> int:

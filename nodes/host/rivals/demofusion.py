@@ -7,7 +7,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ....freescale_core.rivals.demofusion import demofusion, matched
+from ....freescale_core.rivals.demofusion import demofusion, joined, matched
 from ....freescale_core.windows import draw_key, jittered_views, windows_of
 from ..errors import bad_input
 from ..family import running_family, unet_of
@@ -38,12 +38,13 @@ def with_demofusion(
                 "ControlNet from this stage's prompts, or use FreeScale Scale Fusion, which keeps it",
             )
         batch, _, h, w = call.x.shape
+        prompts = len(call.options.get("cond_or_uncond") or [0])  # a call's rows are as many pictures of each
 
         def denoise(crops, cut, corners):
             comfy.model_management.throw_exception_if_processing_interrupted()  # a step is many calls
 
             def repeated(rows):
-                return rows.repeat_interleave(len(crops) // batch, 0)
+                return joined([rows] * (len(crops) // batch), prompts)
 
             conditions = map_rows(call.conditions, batch, repeated)
             if corners is not None:
@@ -59,7 +60,8 @@ def with_demofusion(
 
         plan = windows_of((h, w), call.family.latent_size(*call.enlarged.native))
         views = jittered_views(plan, draw_key(seed, call.sigma, h, w, "demofusion", 0, 0))
-        return demofusion(call.x, call.family.noise.timestep(call.sigma), plan, views, call.enlarged.factor, blur, denoise)
+        timestep, factor = call.family.noise.timestep(call.sigma), call.enlarged.factor
+        return demofusion(call.x, timestep, plan, views, factor, blur, denoise, prompts)
 
     patched = model.clone()
     on_enlarged(patched, family, KEY, denoise_crops, native_size)

@@ -11,6 +11,7 @@ from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 from ....freescale_core.detail import resize_map
 from ....freescale_core.schedule import blend, blend_coefficient
 from ..family import noise_of
+from .plan import require_aspect
 from .samplers import Pull, pulled
 
 NAME = "FreeScale blend"
@@ -48,6 +49,7 @@ class BlendSampler(comfy.samplers.KSAMPLER):
             )
         law, alpha = noise_of(base.model_sampling, NAME), self.detail
         if self.detail_map is not None:
+            require_aspect("FreeScale Blend Sampler", self.detail_map, *noise.shape[-2:])  # only here is the latent's size known
             alpha = resize_map(self.detail_map.float().cpu(), *noise.shape[-2:]).to(noise.device)
             alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
             alpha = alpha.unflatten(1, [1] * (noise.ndim - 3))  # a picture of a video model is a frame

@@ -10,7 +10,6 @@ from comfy.model_patcher import ModelPatcher
 from ....freescale_core.schedule import stage_sigmas
 from ..errors import bad_input
 from ..family import Family, family_of
-from ..pictures import require_picture
 from .samplers import require_blendable
 
 LARGEST_ASPECT_ERROR = 0.05  # between a detail map and the picture it is stretched to
@@ -40,14 +39,11 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
     Raises ValueError where the model, the VAE, the latent and the picture do not go together.
     """
     family = family_of(model, node)
-    if getattr(vae, "first_stage_model", vae) is None:
-        raise bad_input(node, "vae", "none", "the checkpoint holds no VAE. Load one with Load VAE")
     channels = family.latent_channels
     if getattr(vae, "latent_channels", channels) != channels:
         problem = f"the model's latents have {channels}. Load the VAE that belongs to the checkpoint"
         raise bad_input(node, "vae", f"{vae.latent_channels} channels", problem)
     if image is not None and latent is None:
-        require_picture(node, "image", image)
         height, width = image.shape[1:3]
         if min(height, width) < family.side_step:
             problem = f"a side has less than {family.side_step} px. Take a larger picture"
@@ -55,39 +51,40 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
         return height, width
     if latent is None or image is not None:
         problem = "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge"
-        raise bad_input(node, "latent_image, image", "both" if latent else "none", problem)
+        if latent is not None:
+            problem += (
+                ". Nodes that fill free inputs by type, as Use Everywhere does, fill both: restrict them to the name of the one "
+                "that you want, or let this node reject their links"
+            )
+        raise bad_input(node, "latent_image, image", "none" if latent is None else "both", problem)
     require_latent(node, "latent_image", family, family.as_latent(latent["samples"]))
     return family.picture_size(*latent["samples"].shape[-2:])
 
 
 def require_latent(node: str, name: str, family: Family, samples: torch.Tensor) -> None:
-    """Refuse what is not a latent of finite values for this model."""
+    """Refuse a latent that is not for this model."""
     shape = family.latent_shape
     if samples.ndim != len(shape) or any(isinstance(n, int) and n != own for n, own in zip(shape, samples.shape)):
         problem = f"the model takes latents of shape [{', '.join(map(str, shape))}]. Use a latent made for this model"
         raise bad_input(node, name, list(samples.shape), problem)
-    if not torch.isfinite(samples).all():
-        problem = "the latent has values that are not numbers. Look at the sampler before it, or its VAE precision"
-        raise bad_input(node, name, "NaN", problem)
 
 
-def require_detail_map(node: str, detail_map: torch.Tensor) -> None:
-    """Refuse what is not a map of finite α."""
-    if detail_map.ndim != 3 or not torch.isfinite(detail_map).all():
-        problem = "it must hold one finite number per pixel. Make it with FreeScale Region Detail"
-        raise bad_input(node, "detail_map", list(detail_map.shape), problem)
+def require_aspect(node: str, detail_map: torch.Tensor, height: int, width: int) -> None:
+    """Refuse a detail map [B, H, W] that a picture, or its latent, of this size would stretch."""
+    _, own_height, own_width = detail_map.shape
+    if abs(own_height * width / (own_width * height) - 1) > LARGEST_ASPECT_ERROR:
+        problem = (
+            f"its width is {own_width / own_height:.2f} times its height, and that of the picture {width / height:.2f} times. "
+            "Paint it on a picture of the same aspect ratio"
+        )
+        raise bad_input(node, "detail_map", f"{own_width}x{own_height}", problem)
 
 
 def plan_sigmas(node: str, model: ModelPatcher, stage: Stage) -> torch.Tensor:
     """The stage's sigmas [n + 1]; ValueError where its sampler, schedule or detail map cannot be used."""
     require_blendable(comfy.samplers.sampler_object(stage.sampler_name), node, "sampler_name")
     if stage.detail_map is not None:
-        require_detail_map(node, stage.detail_map)
-        _, height, width = stage.detail_map.shape
-        if abs(height * stage.width / (width * stage.height) - 1) > LARGEST_ASPECT_ERROR:
-            size = f"{stage.width}x{stage.height}"
-            problem = f"its shape differs from the {size} picture. Paint it on a picture of the same aspect ratio"
-            raise bad_input(node, "detail_map", f"{width}x{height}", problem)
+        require_aspect(node, stage.detail_map, stage.height, stage.width)
     family = family_of(model, node)
     if family.longest_side and max(stage.height, stage.width) > family.longest_side:
         problem = f"this model has places for {family.longest_side} px a side, and no more. Make the last stage smaller"

@@ -27,12 +27,24 @@ def test_windows_that_agree_give_back_the_picture(noise, h, w, seed):
 
     def denoise(parts, cut, places):
         corners.extend(places)
-        assert parts.shape[1:] == (4, *plan.size) and len(parts) == 2 * len(places)
+        assert parts.shape[1:] == (4, *plan.size) and len(parts) == len(places)
         return 3 * parts + cut(concat)
 
     views = jittered_views(plan, seed)
     assert torch.allclose(demofusion.local_path(x, plan, views, denoise), 3 * x + concat)
-    assert corners == [(t, left) for t, _, left, _ in views.tolist()]
+    assert corners == [(t, left) for t, _, left, _ in views.tolist() for _ in range(2)]
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4))
+def test_the_frames_of_a_clip_stay_beside_each_other(conditions, crops, frames):
+    """Rows are condition, crop, frame: what takes "(b t)" apart finds clips, and what takes the conditions apart finds them."""
+    names = torch.arange(conditions * frames * crops).reshape(crops, conditions * frames, 1, 1, 1)
+    rows = demofusion.joined(list(names), conditions)
+    for clip in rows.reshape(conditions * crops, frames):
+        assert clip.diff().unique().tolist() in ([1], [])  # the frames of one condition, in order
+    for part, (first, last) in zip(rows.chunk(conditions), zip(names[0].chunk(conditions), names[-1].chunk(conditions))):
+        assert part[0] == first[0] and part[-1] == last[-1]
+    assert torch.equal(demofusion.parted(rows, crops, conditions), names)
 
 
 def test_windows_are_averaged_by_count():

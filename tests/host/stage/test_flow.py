@@ -2,6 +2,8 @@
 
 import comfy.samplers
 import comfy.sd
+import comfy.supported_models as hosts
+import families
 import pytest
 import torch
 import transformers
@@ -118,7 +120,7 @@ def test_a_cascade_draws_every_kind(vae_of, name, resize_in):
 
 
 @pytest.mark.parametrize("drop_frame", [False, True])
-def test_latents_of_one_frame(draw, drop_frame):
+def test_latents_of_one_frame(draw, vae_of, drop_frame):
     """Qwen-Image: nodes that make empty latents may leave the frame out; a film of more frames is refused in words."""
     kind = KINDS["Qwen-Image"]
     model, z = transformers.build(kind), transformers.latent(kind, 128, 128)
@@ -132,14 +134,11 @@ def test_latents_of_one_frame(draw, drop_frame):
     film = {"samples": torch.zeros(1, 16, 3, 16, 16)}
     with pytest.raises(ValueError, match=r"latent_image = \[1, 16, 3, 16, 16\].*\[batch, 16, 1, height, width\]"):
         SelfCascadeUpscale.execute(
-            model=model, positive=words, negative=words, vae=object(), stages="2x", **SETTINGS, latent_image=film
+            model=model, positive=words, negative=words, vae=vae_of(kind), stages="2x", **SETTINGS, latent_image=film
         )
 
 
 def test_a_transformer_without_a_known_layout_has_the_cascade_and_is_told_that_scale_fusion_rests(caplog):
-    import comfy.supported_models as hosts
-    import families
-
     config = dict(
         input_size=None, patch_size=2, in_channels=16, depth=1, num_patches=64, adm_in_channels=16, pos_embed_max_size=8,
         pos_embed_scaling_factor=None, context_embedder_config={"target": "torch.nn.Linear", "params": {"in_features": 32, "out_features": 64}},

@@ -41,8 +41,7 @@ def test_turbo_restart(model):
     [
         ({"denoise": 0.0}, ["denoise = 0.0", "Raise denoise or steps"]),
         ({"sampler_name": "uni_pc"}, ["sampler_name = 'uni_pc'", "euler"]),
-        ({"detail_map": torch.ones(1, 64, 128)}, ["detail_map = '128x64'", "192x192"]),
-        ({"detail_map": torch.full((1, 8, 8), float("inf"))}, ["detail_map", "finite"]),
+        ({"detail_map": torch.ones(1, 64, 128)}, ["detail_map = '128x64'", "2.00 times", "1.00 times"]),
     ],
 )
 def test_bad_stages_are_refused_before_anything_runs(model, changed, words):
