@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ....freescale_core.geometry import Enlargement
 from ..family import Family, give_native_size, running_family
+from .fallbacks import fallbacks_said_once
 
 _lock = threading.Lock()
 _uncompiled_calls, _stance = 0, ExitStack()
@@ -67,7 +68,8 @@ def on_enlarged(patched: ModelPatcher, family: Family, key: str, act: Callable[[
         enlarged = family.enlarged(*x.shape[-2:])
         if enlarged is None:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-        return act(Call(family, enlarged, executor, x, t, c_concat, c_crossattn, control, options, kwargs))
+        with fallbacks_said_once():
+            return act(Call(family, enlarged, executor, x, t, c_concat, c_crossattn, control, options, kwargs))
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, around_model)
 
