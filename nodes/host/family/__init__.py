@@ -19,6 +19,10 @@ __all__ = ["AttentionLayer", "Family", "Grid", "family_of", "give_native_size", 
 
 NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what one of its patches was given
 SUPPORTED = "FreeScale works with U-Net models: SDXL and its relatives, SD 1.x and SD 2.x"
+OF_ANOTHER_PACK = (
+    "another pack's own in the place of ComfyUI's, as nunchaku's quantised models and engines of TensorRT are; FreeScale does not "
+    "reach its layers. Load the model by ComfyUI's own loader, or quantised as fp8 or GGUF"
+)
 
 
 def family_of(model: ModelPatcher, node: str = "FreeScale") -> Family:
@@ -29,7 +33,9 @@ def family_of(model: ModelPatcher, node: str = "FreeScale") -> Family:
     """
     network, name = network_of(model.get_model_object), type(model.model).__name__
     if not isinstance(network, UNetModel):
-        raise bad_input(node, "model", name, f"its network is {type(network).__name__}, not a U-Net. {SUPPORTED}")
+        kind = type(network)
+        what = "not a U-Net" if kind.__module__.startswith("comfy.") else OF_ANOTHER_PACK
+        raise bad_input(node, "model", name, f"its network is {kind.__name__}, {what}. {SUPPORTED}")
     if isinstance(model.model, OTHER_TASKS):
         raise bad_input(node, "model", name, f"it does not make pictures from a prompt. {SUPPORTED}")
     noise_of(model.get_model_object("model_sampling"), node)
