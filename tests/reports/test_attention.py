@@ -87,7 +87,6 @@ def test_sage_attention_falls_back_once_for_each_width(monkeypatch, caplog, use,
     assert logging.root.filters == []
 
 
-@pytest.mark.skipif(not hasattr(attention, "attention_flash"), reason="this host has no Flash Attention")
 def test_flash_attention_falls_back_once(monkeypatch, caplog):
     """The same of its neighbour: "Flash Attention failed, using default SDPA", at every call."""
     model = one_level(40)

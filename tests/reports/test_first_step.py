@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from staging import stage
-
 from freescale.nodes.host.stage.run import run_stage
+from staging import stage
 
 
 @pytest.mark.parametrize("hip", [None, "6.4.43483"])

@@ -81,7 +81,11 @@ class NunchakuSDXLUNetModel(torch.nn.Module):
 
     def __init__(self, network):
         super().__init__()
-        self.input_blocks, self.middle_block, self.output_blocks = network.input_blocks, network.middle_block, network.output_blocks
+        self.input_blocks, self.middle_block, self.output_blocks = (
+            network.input_blocks,
+            network.middle_block,
+            network.output_blocks,
+        )
         self.dtype = network.dtype
         for block in (b for b in network.modules() if hasattr(b, "attn1")):
             block.attn1 = torch.nn.ModuleDict({"to_qkv": torch.nn.Linear(4, 12), "to_out": torch.nn.Identity()})

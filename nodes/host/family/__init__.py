@@ -20,8 +20,8 @@ __all__ = ["AttentionLayer", "Family", "Grid", "family_of", "give_native_size", 
 NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what one of its patches was given
 SUPPORTED = "FreeScale works with U-Net models: SDXL and its relatives, SD 1.x and SD 2.x"
 OF_ANOTHER_PACK = (
-    "another pack's own in the place of ComfyUI's, as nunchaku's quantised models and engines of TensorRT are; FreeScale does not "
-    "reach its layers. Load the model by ComfyUI's own loader, or quantised as fp8 or GGUF"
+    "another pack's own in the place of ComfyUI's, as nunchaku's quantised models and engines of TensorRT are; FreeScale does "
+    "not reach its layers. Load the model by ComfyUI's own loader, or quantised as fp8 or GGUF"
 )
 
 
