@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import comfy.latent_formats
 import comfy.model_management
@@ -42,10 +43,15 @@ def load_demo_model() -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.VAE]:
     """MODEL and VAE from the weights in the pack, whose hash is checked."""
     weights = _weights()
     model, vae = _model(weights), _vae(weights)
-    for patcher, make in ((model, _model), (vae.patcher, lambda weights: _vae(weights).patcher)):
-        if hasattr(patcher, "cached_patcher_init"):  # hosts that make a model once more for each device ask for it
-            patcher.cached_patcher_init = (_once_more, (make,))
+    _tell_how_to_make(model, _model)
+    _tell_how_to_make(vae.patcher, lambda weights: _vae(weights).patcher)
     return model, vae
+
+
+def _tell_how_to_make(patcher: Any, make: Callable) -> None:
+    """For hosts that make a model once more for each device."""
+    if hasattr(patcher, "cached_patcher_init"):
+        patcher.cached_patcher_init = (_once_more, (make,))
 
 
 def _once_more(make: Callable, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
