@@ -20,6 +20,7 @@ for _path in (
     "tools/quality/figures",
     "tools/quality/report",
     "tests/install/beginner",
+    "tests/host/dynamic_vram",
     "tests/host/host_models",
     "tests/host/patching",
     "tests/host/transformers",

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import comfy.latent_formats
 import comfy.model_management
@@ -39,23 +41,46 @@ class _DemoConfig(comfy.supported_models.SDXL):
 
 def load_demo_model() -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.VAE]:
     """MODEL and VAE from the weights in the pack, whose hash is checked."""
-    path = FOLDER / "model.safetensors"
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != _record()["sha256"]:
-        raise RuntimeError(f"FreeScale Demo Model: {path.name} is damaged. Install the pack again")
-    weights = {k: v.float() for k, v in safetensors.torch.load(data).items()}
+    weights = _weights()
+    model, vae = _model(weights), _vae(weights)
+    _tell_how_to_make(model, _model)
+    _tell_how_to_make(vae.patcher, lambda weights: _vae(weights).patcher)
+    return model, vae
 
+
+def _tell_how_to_make(patcher: Any, make: Callable) -> None:
+    """For hosts that make a model once more for each device."""
+    if hasattr(patcher, "cached_patcher_init"):
+        patcher.cached_patcher_init = (_once_more, (make,))
+
+
+def _once_more(make: Callable, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """As the host calls it. `disable_dynamic` asks for what the model is anyway: none of dynamic VRAM."""
+    return make(_weights())
+
+
+def _model(weights: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
     config = _DemoConfig(UNET)
     config.set_inference_dtype(torch.float32, None)
     offload = comfy.model_management.unet_offload_device()
     model = config.get_model({}, device=offload)
     model.diffusion_model.load_state_dict(_part(weights, "unet."))
-    patcher = comfy.model_patcher.ModelPatcher(model, comfy.model_management.get_torch_device(), offload)
+    return comfy.model_patcher.ModelPatcher(model, comfy.model_management.get_torch_device(), offload)
 
+
+def _vae(weights: dict[str, torch.Tensor]) -> comfy.sd.VAE:
     vae = comfy.sd.VAE(sd=_part(weights, "vae."), dtype=torch.float32)
     vae.memory_used_encode = lambda shape, dtype: VAE_BYTES_PER_PIXEL * shape[-2] * shape[-1]
     vae.memory_used_decode = lambda shape, dtype: VAE_BYTES_PER_PIXEL * shape[-2] * shape[-1] * 64
-    return patcher, vae
+    return vae
+
+
+def _weights() -> dict[str, torch.Tensor]:
+    path = FOLDER / "model.safetensors"
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != _record()["sha256"]:
+        raise RuntimeError(f"FreeScale Demo Model: {path.name} is damaged. Install the pack again")
+    return {k: v.float() for k, v in safetensors.torch.load(data).items()}
 
 
 def _part(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

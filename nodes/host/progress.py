@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from server import PromptServer
 
 from .stage.expansion import STAGE, in_queue
@@ -25,6 +26,11 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
     title = f"stage {own_id.rsplit('stage', 1)[-1]} of {len(siblings)}: {width} × {height} px"
     shown_on = graph.get_display_node_id(own_id)
     return lambda text: PromptServer.instance.send_progress_text(f"{title}, {text}", shown_on)
+
+
+def first_step_text() -> str:
+    """What a stage adds about its first step: ROCm tunes each new size, for minutes."""
+    return ". The first step of a new size may take minutes on ROCm, later runs are fast" if torch.version.hip else ""
 
 
 def with_time_left(callback: Callable, steps: int, show: Show) -> Callable:

@@ -9,6 +9,10 @@ from comfy_extras.nodes_freelunch import FreeU
 from families import host_node
 from families import with_dilation as dilation
 from families import with_scale_fusion as fusion
+from freescale.nodes.rivals.demofusion import FreeScaleRivalDemoFusion
+from freescale.nodes.rivals.fouriscale import FreeScaleRivalFouriScale
+from freescale.nodes.rivals.hidiffusion import FreeScaleRivalHiDiffusion
+from freescale.nodes.rivals.scalecrafter import FreeScaleRivalScaleCrafter
 
 import nodes as host_nodes  # noqa: F401  the host's nodes: comfy_extras above rely on them
 
@@ -37,6 +41,17 @@ PATCHES = {
     "ScaleCrafter": lambda m: dilation(m, preset="ScaleCrafter", factor=2.5),
     "both": both,
 }
+METHODS = {
+    "Scale Fusion": fusion,
+    "hwd": hwd,
+    "dilation": dilation,
+    "ScaleCrafter": lambda m: FreeScaleRivalScaleCrafter.execute(m, noise_damping=True, native_size=0).args[0],
+    "DemoFusion": lambda m: FreeScaleRivalDemoFusion.execute(m, blur=1.0, seed=0, native_size=0).args[0],
+    "FouriScale": lambda m: FreeScaleRivalFouriScale.execute(m, full_percent=0.4, end_percent=0.7, native_size=0).args[0],
+    "HiDiffusion": lambda m: FreeScaleRivalHiDiffusion.execute(m, seed=0, native_size=0).args[0],
+}
+every_method = pytest.mark.parametrize("patch", METHODS.values(), ids=METHODS)  # the rivals, too
+
 every_patch = pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES)
 
 

@@ -6,8 +6,9 @@ import comfy.model_management
 import families
 import pytest
 import torch
-from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_torch_compile import TorchCompileModel
+from dynamic_vram import *  # noqa: F403
+from dynamic_vram import every_kind
 from families import FAMILIES, host_node
 
 TABLE = "Weights and execution"
@@ -70,25 +71,20 @@ def test_streamed_weights(graph, publish):
     publish(TABLE, "Low VRAM (streamed weights)", "SDXL", "✓")
 
 
-def eager(model):
-    """The host's own wrapper around torch.compile, with the backend that generates no code."""
-    compiled = model.clone()
-    set_torch_compile_wrapper(compiled, backend="eager")
-    return compiled
-
-
-def inductor(model):
-    return host_node(TorchCompileModel, model, "inductor")[0]
-
-
-@pytest.mark.parametrize("backend", [eager, pytest.param(inductor, marks=pytest.mark.long)])
-def test_torch_compile_in_both_orders(graph, draw, publish, backend):
-    """A compiled model still dilates, fuses and draws its windows anew at every size and step."""
-    torch._dynamo.reset()
-    g = graph(SDXL)
-    expected, native = draw(ours(g)), draw(g, 128, 128)
-    for compiled in (replace(g, model=backend(ours(g).model)), ours(replace(g, model=backend(g.model)))):
+@every_kind
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.long)])  # the first generates no code
+def test_torch_compile_in_both_orders(graph, loaded, draw, publish, backend, kind):
+    """A compiled model still dilates, fuses and draws its windows anew at every size and step; also made once more without dynamic VRAM."""
+    plain = graph(SDXL)
+    expected, native = draw(ours(plain)), draw(plain, 128, 128)
+    for wire in (lambda g: compiled(ours(g), backend), lambda g: ours(compiled(g, backend))):
+        torch._dynamo.reset()
+        g = wire(replace(plain, model=loaded(SDXL, kind)))
         for size, picture in ((256, expected), (128, native), (256, expected)):
-            assert torch.allclose(draw(compiled, size, size), picture, atol=1e-3 * float(picture.abs().max()))
-    note = "Scale Fusion itself is not compiled, and with its many layers little of the rest"
+            assert torch.allclose(draw(g, size, size), picture, atol=1e-3 * float(picture.abs().max()))
+    note = "calls under Scale Fusion run uncompiled, all others compiled; with dynamic VRAM, too"
     publish(TABLE, "TorchCompileModel", "SDXL", "✓", note=note)
+
+
+def compiled(g, backend):
+    return replace(g, model=host_node(TorchCompileModel, g.model, backend)[0])

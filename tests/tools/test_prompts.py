@@ -1,8 +1,6 @@
 """What is read out of a prompt."""
 
-import pytest
-
-from tools.prompts import saved_images, upstream
+from tools.prompts import saved_images
 
 
 def test_pictures_come_in_the_order_of_the_stages(tmp_path):
@@ -19,22 +17,3 @@ def test_pictures_come_in_the_order_of_the_stages(tmp_path):
     }
     names = [path.name for path in saved_images(outputs, prompt, tmp_path)]
     assert names == ["first.png", "second.png", "third.png"]
-
-
-class Counted(dict):
-    """A prompt that knows how often each of its nodes was looked at."""
-
-    def __getitem__(self, node):
-        self.seen = [*getattr(self, "seen", ()), node]
-        return super().__getitem__(node)
-
-
-@pytest.mark.parametrize("diamonds", [1, 28, 2000])
-def test_every_node_of_many_diamonds_is_looked_at_once(diamonds):
-    """Node n has two arms to node n − 1: as many ways lead down as 2 to the power of the diamonds."""
-    prompt = Counted({"0": {"inputs": {}}})
-    for n in range(1, diamonds + 1):
-        prompt |= {f"{n}{arm}": {"inputs": {"x": [str(n - 1), 0]}} for arm in "ab"}
-        prompt[str(n)] = {"inputs": {"x": [f"{n}a", 0], "y": [f"{n}b", 0], "z": 1.5}}
-    assert upstream(prompt, str(diamonds)) == {*prompt} - {str(diamonds)}
-    assert sorted(prompt.seen) == sorted(prompt)

@@ -33,6 +33,10 @@ SUPPORTED = (
     "FreeScale works with SDXL and its relatives, SD 1.x and SD 2.x, and with flow-matching transformers such as FLUX, Z-Image, "
     "Qwen-Image and Wan"
 )
+OF_ANOTHER_PACK = (
+    "another pack's own in the place of ComfyUI's, as nunchaku's quantised models and engines of TensorRT are; FreeScale does "
+    "not reach its layers. Load the model by ComfyUI's own loader, or quantised as fp8 or GGUF"
+)
 
 
 def family_of(model: ModelPatcher, node: str = "FreeScale") -> Family:
@@ -46,7 +50,8 @@ def family_of(model: ModelPatcher, node: str = "FreeScale") -> Family:
     kind, law = UNet, noise_of(model.get_model_object("model_sampling"), node)
     if not isinstance(network, UNetModel):
         if not isinstance(law, Flow) or model.get_model_object("latent_format").latent_dimensions == 1:
-            raise bad_input(node, "model", name, f"its network is {type(network).__name__}. {SUPPORTED}")
+            foreign = "" if type(network).__module__.startswith("comfy.") else f", {OF_ANOTHER_PACK}"
+            raise bad_input(node, "model", name, f"its network is {type(network).__name__}{foreign}. {SUPPORTED}")
         kind = Transformer
     return kind.of(model.model, model.get_model_object, _given(model))
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from ....freescale_core.geometry import Enlargement
 from ..family import Family, give_native_size, running_family
+from .fallbacks import fallbacks_said_once
 
 _lock = threading.Lock()
+_uncompiled_calls, _stance = 0, ExitStack()
 _replacements: WeakKeyDictionary[torch.nn.Module, dict[str, list]] = WeakKeyDictionary()
 
 
@@ -40,10 +42,15 @@ class Call:
         return float(self.t.flatten()[0])
 
     def run(self, **changed) -> Tensor:
-        """The denoised latent that the model answers, with some of its inputs changed."""
+        """The denoised latent that the model answers, with some of its inputs changed.
+
+        With other transformer_options it runs uncompiled: hosts compile a model for those that it had first (TorchCompileModel
+        drops the guards on them), so that one layer's replacement would answer for others.
+        """
         call = replace(self, **changed)
         inputs = call.x, call.t, call.c_concat, call.c_crossattn, call.control, call.options
-        return call.execute(*inputs, **call.conditions)
+        with _uncompiled() if "options" in changed else nullcontext():
+            return call.execute(*inputs, **call.conditions)
 
 
 def on_enlarged(patched: ModelPatcher, family: Family, key: str, act: Callable[[Call], Tensor], native_size: int = 0) -> None:
@@ -61,9 +68,27 @@ def on_enlarged(patched: ModelPatcher, family: Family, key: str, act: Callable[[
         enlarged = family.enlarged(*x.shape[-2:])
         if enlarged is None:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-        return act(Call(family, enlarged, executor, x, t, c_concat, c_crossattn, control, options, kwargs))
+        with fallbacks_said_once():
+            return act(Call(family, enlarged, executor, x, t, c_concat, c_crossattn, control, options, kwargs))
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, around_model)
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Within it torch.compile does nothing. That holds for all threads, so the last one to leave switches it on again."""
+    global _uncompiled_calls
+    with _lock:
+        _uncompiled_calls += 1
+        if _uncompiled_calls == 1 and hasattr(torch.compiler, "set_stance"):  # from PyTorch 2.6 on
+            _stance.enter_context(torch.compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        with _lock:
+            _uncompiled_calls -= 1
+            if not _uncompiled_calls:
+                _stance.close()
 
 
 @contextmanager

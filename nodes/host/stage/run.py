@@ -15,7 +15,7 @@ from .. import pictures
 from ..errors import bad_input
 from ..family import Family, family_of
 from ..memory import memory_text
-from ..progress import Show, with_time_left
+from ..progress import Show, first_step_text, with_time_left
 from .blend import BlendSampler
 from .conditioning import stage_conditioning
 from .plan import Stage, plan_sigmas
@@ -72,7 +72,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     batch = len(latent["samples"] if image is None else image)
     memory = memory_text(family.call_bytes(batch, stage.height, stage.width))
     inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
-    show(f"{steps} steps, at least {memory} beside the model{inactive}")
+    show(f"{steps} steps, at least {memory} beside the model{inactive}{first_step_text()}")
     reference = _finite(_reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
     if PLACED_ON not in carried:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from families import with_dilation as dilation
 from families import with_scale_fusion as fusion
+from freescale.nodes.host.seam.calls import replaced
 from patching import LARGE, PATCHES, at_call, both, interrupt
 
 
@@ -40,3 +41,11 @@ def test_the_global_generators_are_left_alone(model, run):
     before = torch.get_rng_state()
     run(both(model), LARGE, noise=noise)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_was_there_before_comes_back():
+    module = torch.nn.Conv2d(1, 1, 3)
+    module._conv_forward = "another's"
+    with replaced(module, "_conv_forward", "ours"), replaced(module, "_conv_forward", "ours too"):
+        assert module._conv_forward == "ours too"
+    assert module._conv_forward == "another's"

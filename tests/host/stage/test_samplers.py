@@ -49,31 +49,6 @@ def test_every_sampler_of_this_host_is_classified():
     assert sorted(comfy.samplers.KSampler.SAMPLERS) == sorted(known)
 
 
-@pytest.mark.parametrize("name", (*EXACT, *REPLANNED))
-def test_without_a_step_it_is_the_hosts_result(model, run, name):
-    """As after a SplitSigmas at the very end: one sigma, nothing to do."""
-    end = torch.tensor([0.0])
-    assert torch.equal(run(model, SIZE, sampler=blended(name, 2.0), sigmas=end), run(model, SIZE, sampler=host(name), sigmas=end))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_sde"])
-@pytest.mark.parametrize("mapped", [False, True])
-def test_latents_in_half_precision(model, prompts, dtype, name, mapped):
-    """c ≡ 0 gives what the host makes of such a latent, to the rounding of its σ: by intervals they are float32 sooner."""
-
-    def drawn(latent, sampler):
-        noise = comfy.sample.prepare_noise(latent, 5)
-        return comfy.sample.sample_custom(model, noise, 2.0, sampler, SIGMAS, *prompts, latent, seed=5, disable_pbar=True)
-
-    latent = torch.randn(1, 4, *SIZE, generator=torch.Generator().manual_seed(9)).to(dtype)
-    own, expected = drawn(latent, blended(name, NEVER)), drawn(latent, host(name))
-    assert own.dtype == expected.dtype and (own - expected).abs().max() < 4 * torch.finfo(dtype).eps * expected.abs().max()
-    detail_map = torch.full((1, *SIZE), 2.0) if mapped else None
-    blend = drawn(latent, blended(name, 2.0, detail_map=detail_map))
-    assert torch.isfinite(blend).all() and not torch.allclose(blend, expected, rtol=1e-2)
-
-
 @pytest.mark.parametrize("name", EXACT)
 def test_without_a_blend_it_is_the_hosts_sampler_bit_for_bit(model, run, name):
     patched, calls = watched(model)

@@ -33,34 +33,6 @@ def at(map_, x, y):
     return float(map_[0, int(y * map_.shape[1]), int(x * map_.shape[2])])
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_pictures_and_masks_in_half_precision_make_the_same_map(dtype):
-    """Hosts may keep pictures so (--fp16-intermediates)."""
-    image = torch.rand(1, 40, 48, 3, generator=torch.Generator().manual_seed(3)).to(dtype)
-    mask = (image[..., 0] > 0.5).to(dtype)
-    text = painting(stroke(2000, 2000, 3000, 3000))
-    alpha, soft, overlay = region(text, 2.0, image, mask)
-    expected = region(text, 2.0, image.float(), mask.float())
-    assert torch.equal(alpha, expected[0]) and torch.equal(soft, expected[1])
-    assert overlay.dtype == dtype and torch.equal(overlay, expected[2].to(dtype))
-
-
-@pytest.mark.parametrize(
-    ("image", "words"),
-    [
-        (torch.zeros(8, 8, 3), "shape [batch, height, width, 3]"),
-        (torch.zeros(0, 8, 8, 3), "shape [batch, height, width, 3]"),
-        (torch.zeros(1, 8, 8, 1), "shape [batch, height, width, 3]"),
-        (torch.full((1, 8, 8, 3), float("nan")), "values that are not numbers"),
-    ],
-    ids=["one picture alone", "no picture", "a mask", "NaN"],
-)
-def test_a_picture_that_is_none_is_refused(image, words):
-    with pytest.raises(ValueError, match="FreeScale Region Detail › image = ") as caught:
-        region(image=image)
-    assert words in str(caught.value)
-
-
 def test_nothing_painted_is_the_value_outside():
     alpha, mask, overlay = region()
     assert alpha.unique().tolist() == [OUTSIDE] and mask.unique().tolist() == [0.0]
