@@ -4,7 +4,9 @@ from comfy_api.latest import io
 
 from .host.schema import advanced
 
-MODEL = io.Model.Input("model", tooltip="An SDXL or SD 1.x / 2.x model. LoRA and other patches may come before or after.")
+MODEL = io.Model.Input(
+    "model", tooltip="SDXL, SD 1.x / 2.x, FLUX, Z-Image, Qwen-Image … LoRA and other patches may come before or after."
+)
 NATIVE_SIZE = advanced(
     io.Int.Input(
         "native_size",

@@ -1,5 +1,6 @@
 """Pictures and latents: decode, resize and encode the way a cascade stage does (P §3.1)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
@@ -14,7 +15,7 @@ LARGEST_PREVIEW = 2048  # px
 
 def decode(vae: Any, samples: torch.Tensor, tiling: str) -> torch.Tensor:
     """Latent [B, C, (1,) h, w] → picture [B, H, W, 3]; `tiling` is auto, always or never."""
-    if _tiled(tiling, vae.memory_used_decode, vae, samples):
+    if _tiled(tiling, vae.memory_used_decode, vae, samples.shape[1:]):
         image = vae.decode_tiled(samples, tile_x=TILE, tile_y=TILE, overlap=OVERLAP)
     else:
         image = vae.decode(samples)
@@ -23,19 +24,21 @@ def decode(vae: Any, samples: torch.Tensor, tiling: str) -> torch.Tensor:
 
 def encode(vae: Any, image: torch.Tensor, tiling: str) -> torch.Tensor:
     """Picture [B, H, W, 3] → latent [B, C, (1,) h, w]."""
-    if getattr(vae, "latent_dim", 2) == 3 and len(image) > 1:  # or it would take them for the frames of a film
+    frames = (1,) if getattr(vae, "latent_dim", 2) == 3 else ()
+    if frames and len(image) > 1:  # or it would take them for the frames of a film
         return torch.cat([encode(vae, picture, tiling) for picture in image.split(1)])
-    if _tiled(tiling, vae.memory_used_encode, vae, rearrange(image, "b h w c -> b c h w")):
+    _, height, width, channels = image.shape
+    if _tiled(tiling, vae.memory_used_encode, vae, (channels, *frames, height, width)):
         cell = vae.spacial_compression_encode()  # px
         return vae.encode_tiled(image, tile_x=TILE * cell, tile_y=TILE * cell, overlap=OVERLAP * cell)
     return vae.encode(image)
 
 
-def _tiled(tiling: str, memory_used, vae, x: torch.Tensor) -> bool:
-    """Auto tiles what one picture could not fit in the device; ComfyUI itself tiles what does not fit at the moment."""
+def _tiled(tiling: str, memory_used: Callable, vae: Any, shape: tuple[int, ...]) -> bool:
+    """Auto tiles a picture that could not fit in the device; ComfyUI itself tiles what does not fit at the moment."""
     if tiling != "auto":
         return tiling == "always"
-    return memory_used((1, *x.shape[1:]), vae.vae_dtype) > comfy.model_management.get_total_memory(vae.device)
+    return memory_used((1, *shape), vae.vae_dtype) > comfy.model_management.get_total_memory(vae.device)
 
 
 def resize_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
