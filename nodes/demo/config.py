@@ -5,6 +5,7 @@ from math import pi
 import torch
 
 NATIVE = 256  # px
+NETWORKS = U_NET, FLUX = ("U-Net", "transformer")
 FRAMINGS = ("portrait", "close-up", "backdrop")
 
 # SDXL's block numbers, narrower and with shallower transformers. The VAE is ComfyUI's TAESD: no normalisation, so a
@@ -27,6 +28,25 @@ UNET: dict = dict(
     use_spatial_transformer=True,
     use_linear_in_transformer=True,
     legacy=False,
+)
+
+# FLUX's structure with three words of text. What a host's Flux does not ask for is left out.
+TRANSFORMER: dict = dict(
+    in_channels=4,
+    out_channels=4,
+    vec_in_dim=None,
+    context_in_dim=32,
+    hidden_size=256,
+    mlp_ratio=3.0,
+    num_heads=4,
+    depth=1,
+    depth_single_blocks=6,
+    axes_dim=[8, 28, 28],
+    txt_ids_dims=[],
+    theta=10000,
+    patch_size=2,
+    qkv_bias=True,
+    guidance_embed=False,
 )
 
 

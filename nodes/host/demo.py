@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable
+from math import log
 from pathlib import Path
 from typing import Any
 
 import comfy.latent_formats
+import comfy.ldm.flux.model
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
@@ -14,7 +16,7 @@ import comfy.supported_models
 import safetensors.torch
 import torch
 
-from ..demo.config import NATIVE, UNET
+from ..demo.config import FLUX, NATIVE, TRANSFORMER, U_NET, UNET
 
 FOLDER = Path(__file__).parents[1] / "demo"
 VAE_BYTES_PER_PIXEL = 64 * 4 * 6  # a handful of 64-channel activations at full size, float32
@@ -25,11 +27,11 @@ class _DemoLatent(comfy.latent_formats.SDXL):
 
     def __init__(self):
         super().__init__()
-        *self.latent_rgb_factors, self.latent_rgb_factors_bias = _record()["latent_rgb"]
+        *self.latent_rgb_factors, self.latent_rgb_factors_bias = _record("model")["latent_rgb"]
         self.taesd_decoder_name = None
 
 
-class _DemoConfig(comfy.supported_models.SDXL):
+class _DemoUNet(comfy.supported_models.SDXL):
     """SDXL in small: ComfyUI samples and conditions it as it does SDXL."""
 
     unet_config: dict = {}
@@ -39,12 +41,23 @@ class _DemoConfig(comfy.supported_models.SDXL):
     freescale_native = NATIVE
 
 
-def load_demo_model() -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.VAE]:
-    """MODEL and VAE from the weights in the pack, whose hash is checked."""
-    weights = _weights()
-    model, vae = _model(weights), _vae(weights)
-    _tell_how_to_make(model, _model)
-    _tell_how_to_make(vae.patcher, lambda weights: _vae(weights).patcher)
+class _DemoTransformer(comfy.supported_models.Flux):
+    """FLUX in small, with the U-Net's latents."""
+
+    unet_config: dict = {}
+    unet_extra_config: dict = {}
+    sampling_settings = {"shift": log(2)}
+    latent_format = _DemoLatent
+    memory_usage_factor = 0.1
+    freescale_native = NATIVE
+
+
+def load_demo_model(network: str = U_NET) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.VAE]:
+    """MODEL, with one of the networks, and VAE from the weights in the pack, whose hashes are checked."""
+    make = _transformer if network == FLUX else _unet
+    model, vae = make(), _vae()
+    _tell_how_to_make(model, make)
+    _tell_how_to_make(vae.patcher, lambda: _vae().patcher)
     return model, vae
 
 
@@ -56,36 +69,48 @@ def _tell_how_to_make(patcher: Any, make: Callable) -> None:
 
 def _once_more(make: Callable, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     """As the host calls it. `disable_dynamic` asks for what the model is anyway: none of dynamic VRAM."""
-    return make(_weights())
+    return make()
 
 
-def _model(weights: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
-    config = _DemoConfig(UNET)
+def _unet() -> comfy.model_patcher.ModelPatcher:
+    return _patcher(_DemoUNet(UNET), _part(_weights("model"), "unet."))
+
+
+def _transformer() -> comfy.model_patcher.ModelPatcher:
+    asked = comfy.ldm.flux.model.FluxParams.__annotations__
+    structure = {name: value for name, value in TRANSFORMER.items() if name in asked}
+    return _patcher(_DemoTransformer({"image_model": "flux", **structure}), _weights("transformer"))
+
+
+def _patcher(config: Any, weights: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
     config.set_inference_dtype(torch.float32, None)
     offload = comfy.model_management.unet_offload_device()
     model = config.get_model({}, device=offload)
-    model.diffusion_model.load_state_dict(_part(weights, "unet."))
+    model.diffusion_model.load_state_dict(weights)
     return comfy.model_patcher.ModelPatcher(model, comfy.model_management.get_torch_device(), offload)
 
 
-def _vae(weights: dict[str, torch.Tensor]) -> comfy.sd.VAE:
-    vae = comfy.sd.VAE(sd=_part(weights, "vae."), dtype=torch.float32)
+def _vae() -> comfy.sd.VAE:
+    vae = comfy.sd.VAE(sd=_part(_weights("model"), "vae."), dtype=torch.float32)
     vae.memory_used_encode = lambda shape, dtype: VAE_BYTES_PER_PIXEL * shape[-2] * shape[-1]
     vae.memory_used_decode = lambda shape, dtype: VAE_BYTES_PER_PIXEL * shape[-2] * shape[-1] * 64
     return vae
 
 
-def _weights() -> dict[str, torch.Tensor]:
-    path = FOLDER / "model.safetensors"
+def _weights(name: str) -> dict[str, torch.Tensor]:
+    """Of a file of the pack, in float32; whole numbers are to be scaled (tools/demo_model/pack.py)."""
+    path = FOLDER / f"{name}.safetensors"
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != _record()["sha256"]:
+    if hashlib.sha256(data).hexdigest() != _record(name)["sha256"]:
         raise RuntimeError(f"FreeScale Demo Model: {path.name} is damaged. Install the pack again")
-    return {k: v.float() for k, v in safetensors.torch.load(data).items()}
+    stored = {k: v.float() for k, v in safetensors.torch.load(data).items()}
+    scales = {k: stored.pop(k) for k in list(stored) if k.endswith(".weight.scale")}
+    return {k: v * scales.get(f"{k}.scale", 1) for k, v in stored.items()}
 
 
 def _part(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
-def _record() -> dict:
-    return json.loads((FOLDER / "model.json").read_text())
+def _record(name: str) -> dict:
+    return json.loads((FOLDER / f"{name}.json").read_text())

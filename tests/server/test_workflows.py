@@ -13,6 +13,7 @@ TITLE_HEIGHT = 30  # px above a node's position
 # What to make smaller, and the sizes (width, height) that must come out.
 RUNS = {
     "freescale_demo": ({"steps": 2}, [(256, 256), (512, 512), (1024, 1024)]),
+    "freescale_demo_transformer": ({"steps": 3}, [(256, 256), (512, 512), (1024, 1024)]),
     "freescale_vs_direct": ({"steps": 2}, [(256, 256), (256, 256), (512, 512), (1024, 1024)]),
     "freescale_sdxl_4k": ({"steps": 2, "width": 192, "height": 128}, [(384, 256), (768, 512)]),
     "freescale_enhance_image": ({"steps": 2, "megapixels": 0.05}, [(528, 400)]),

@@ -139,6 +139,7 @@ def cells(by: By, columns: int, rows: int) -> Image.Image:
 
 FROM_RUNS: dict[str, tuple[str, Callable[[By], Image.Image]]] = {
     "workflows/freescale_demo.jpg": ("freescale_demo", lambda by: fitted(by["Save stage 2 (1024 px)"][0])),
+    "workflows/freescale_demo_transformer.jpg": ("freescale_demo_transformer", lambda by: fitted(by["Save stage 2 (1024 px)"][0])),
     "workflows/freescale_vs_direct.jpg": ("freescale_vs_direct", lambda by: slices(fitted(by[DIRECT][0]), fitted(by[STAGES][-1]))),
     "workflows/freescale_region_detail.jpg": ("freescale_region_detail", region_thumbnail),
     "workflows/freescale_region_detail_sdxl.jpg": ("freescale_region_detail_sdxl", region_thumbnail),
