@@ -74,7 +74,7 @@ class Tokens:
     def gathered(self, queries: Tensor, keys: Tensor, turns: Tensor, turn_queries: bool = False) -> Tensor:
         """Attention [B, heads, w, q, D] of indices [w, q] to [w, k], of whose keys the first few are turned by [w, 1, D/2]."""
         windows, others = len(keys), self.others
-        queries, keys, turns = (x.to(self.k.device) for x in (queries, keys, turns))
+        queries, keys = queries.to(self.k.device), keys.to(self.k.device)
         q, k, v = (x[:, :, index] for x, index in ((self.q, queries), (self.k, keys), (self.v, keys)))
         k[..., :others, :] = turned(k[..., :others, :], turns)
         q = turned(q, turns) if turn_queries else q
@@ -136,7 +136,7 @@ def tapered_attention(tokens: Tokens, corners: np.ndarray) -> Tensor:
         for (row, column), x in zip(chunk, result):
             total[..., row.queries, column.queries, :] += x * weight
             summed[row.queries, column.queries] += weight
-    return rearrange(total / summed, "b e t h w d -> b e (t h w) d").to(tokens.q.dtype)
+    return rearrange(total.div_(summed), "b e t h w d -> b e (t h w) d").to(tokens.q.dtype)
 
 
 def whole_attention(tokens: Tokens, scales: tuple[float, float], factor: float = 0.0) -> Tensor:
@@ -144,9 +144,9 @@ def whole_attention(tokens: Tokens, scales: tuple[float, float], factor: float =
     sequence = tokens.sequence
     text, picture = tokens.rotary.stretched(sequence.grid, sequence.text, scales, factor)
     padding = torch.zeros(sequence.padding, text.shape[1], dtype=text.dtype)
-    turns = torch.cat([text, picture.repeat(sequence.frames, 1), padding]).to(tokens.q.device)
+    turns = torch.cat([text, picture.repeat(sequence.frames, 1), padding])
     native = tokens.others + sequence.frames * tokens.native[0] * tokens.native[1]
-    q = turned(tokens.q, turns) * sqrt(log(sequence.length) / log(native))
+    q = turned(tokens.q, turns).mul_(sqrt(log(sequence.length) / log(native)))
     return tokens.attend(q, turned(tokens.k, turns), tokens.v, tokens.mask)
 
 
@@ -156,7 +156,7 @@ def lattice_attention(tokens: Tokens, strides: Grid) -> Tensor:
     size = tuple(-(-length // stride) for length, stride in zip(sequence.grid, strides))
     text, picture = tokens.rotary.lattice(sequence.grid, size, strides)
     padding = text.expand(sequence.padding, -1)
-    turns = torch.cat([text.expand(sequence.text, -1), picture.repeat(sequence.frames, 1), padding]).to(tokens.q.device)
+    turns = torch.cat([text.expand(sequence.text, -1), picture.repeat(sequence.frames, 1), padding])
     q, k = turned(tokens.q, turns), turned(tokens.k, turns)
     other, kept = sequence.other(), sequence.other(tokens.native_padding)
     out, seen, count = torch.empty_like(tokens.q), 0.0, 0

@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor
 
 Grid = tuple[int, int]  # (h, w) tokens
+BAND = 4096  # tokens that are turned at a time: float32 takes twice the memory
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,16 @@ class Rotary:
 
 
 def turned(x: Tensor, angles: Tensor) -> Tensor:
-    """Interleaved pairs of x [..., n, D] turned by `angles` [..., n, D/2], in float32 or better."""
-    pairs = rearrange(x if x.dtype == torch.float64 else x.float(), "... (d two) -> two ... d", two=2)
-    cos, sin = (turn.to(pairs) for turn in (angles.cos(), angles.sin()))
-    both = torch.stack([pairs[0] * cos - pairs[1] * sin, pairs[0] * sin + pairs[1] * cos], -1)
-    return rearrange(both, "... d two -> ... (d two)").to(x.dtype)
+    """Interleaved pairs of x [..., n, D] turned by `angles` [..., n, D/2], in float32 or better, a band of tokens at a time."""
+    out, dtype = torch.empty_like(x), torch.promote_types(x.dtype, torch.float32)
+    cos, sin = (turn.to(dtype).to(x.device) for turn in (angles.cos(), angles.sin()))  # some devices have no float64
+    for start in range(0, x.shape[-2], BAND):
+        band = slice(start, start + BAND)
+        even, odd = rearrange(x[..., band, :].to(dtype), "... (d two) -> two ... d", two=2)
+        c, s = (turn[..., band, :] if turn.shape[-2] > 1 else turn for turn in (cos, sin))
+        out[..., band, 0::2] = even * c - odd * s
+        out[..., band, 1::2] = even * s + odd * c
+    return out
 
 
 def _frequencies(channels: int, theta: float) -> Tensor:

@@ -4,6 +4,8 @@ import comfy.samplers
 import pytest
 import torch
 from comfy.samplers import KSAMPLER
+from comfy_extras.nodes_lumina2 import RenormCFG
+from families import host_node
 from freescale.nodes.cascade.blend_sampler import FreeScaleBlendSampler
 
 SIZE = (8, 8)
@@ -93,6 +95,24 @@ def test_a_wrapper_that_keeps_the_model_to_itself_is_named(sketch, run):
         run(sketch, SIZE, sampler=KSAMPLER(deaf_sampler, {"inner": blended(host("euler"))}), sigmas=SIGMAS)
 
 
+def test_a_guidance_that_divides_by_what_the_network_says(sketch, run):
+    """RenormCFG divides by the size of the unguided answer, which is not to be nothing while the reference is asked for."""
+    model = host_node(RenormCFG, sketch, 100.0, 1.0)[0]
+    inside, around = (
+        run(model, SIZE, sampler=s, sigmas=SIGMAS) for s in (blended(lying(host("euler"))), lying(blended(host("euler"))))
+    )
+    assert torch.isfinite(around).all() and (inside - around).abs().max() <= 2e-5 * inside.abs().max()
+
+
+def test_a_model_that_inpaints_without_noise_is_not_asked(sketch, run, monkeypatch):
+    """Wan 2.2 5B and LTXV leave the reference as it is where nothing is drawn: the noise is not in it."""
+    clean = type("Clean", (type(sketch.model),), {"scale_latent_inpaint": lambda self, latent_image, **_: latent_image})
+    monkeypatch.setattr(sketch.model, "__class__", clean)
+    with pytest.raises(ValueError, match="Wire it before FreeScale Blend Sampler"):
+        run(sketch, SIZE, sampler=lying(blended(host("euler"))), sigmas=SIGMAS)
+    run(sketch, SIZE, sampler=blended(lying(host("euler"))), sigmas=SIGMAS)
+
+
 def test_a_sampler_that_wraps_what_cannot_be_blended_is_refused_by_its_name():
     for sampler in (lying(host("uni_pc")), lying(lying(host("uni_pc")))):
         with pytest.raises(ValueError, match="FreeScale Blend Sampler › sampler = 'uni_pc'"):
@@ -111,7 +131,12 @@ def test_a_sampler_is_known_by_what_it_is():
         def sample(self, *args, **kwargs):
             return super().sample(*args, **kwargs)
 
-    for sampler, name in ((KSAMPLER(sample_euler), "sample_euler"), (OwnWay(host("euler").sampler_function), "OwnWay")):
+    wrapping = OwnWay(host("euler").sampler_function, {"inner": host("euler")})
+    for sampler, name in (
+        (KSAMPLER(sample_euler), "sample_euler"),
+        (OwnWay(host("euler").sampler_function), "OwnWay"),
+        (wrapping, "OwnWay"),
+    ):
         with pytest.raises(ValueError, match=f"FreeScale Blend Sampler › sampler = '{name}'.* can be wired after"):
             blended(sampler)
     for name in comfy.samplers.KSampler.SAMPLERS:

@@ -11,7 +11,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 
 from ..errors import bad_input
-from .base import AttentionLayer, Family, Grid, network_of
+from .base import AttentionLayer, Family, Grid, inpaints_with_noise, network_of
 from .model_sampling import Flow, Noise, law_of
 from .transformer import Transformer
 from .unet import OTHER_TASKS, UNet
@@ -23,6 +23,7 @@ __all__ = [
     "Transformer",
     "family_of",
     "give_native_size",
+    "inpaints_with_noise",
     "noise_of",
     "running_family",
     "unet_of",

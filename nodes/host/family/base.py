@@ -103,6 +103,11 @@ class Family(ABC):
         return conditions
 
 
+def inpaints_with_noise(base: BaseModel) -> bool:
+    """Whether a model is given the noised reference where nothing is drawn; some video models are given it without noise."""
+    return type(base).scale_latent_inpaint is BaseModel.scale_latent_inpaint
+
+
 def network_of(part: Callable[[str], Any]) -> torch.nn.Module:
     """The network of a model, see `Family.of`; of a compiled one the network within."""
     network = part("diffusion_model")

@@ -15,7 +15,7 @@ from .base import AttentionLayer, Family, Grid, network_of, with_longer_side
 from .model_sampling import Flow
 
 # px of a latent's cell, of formats that do not say it themselves on older hosts
-CELLS = {"Flux2": 16, "Wan22": 16, "LTXV": 32, "HunyuanImage21": 32, "HunyuanVideo15": 16}
+CELLS = {"Flux2": 16, "Wan22": 16, "LTXV": 32, "HunyuanImage21": 32, "HunyuanVideo15": 16, "ChromaRadiance": 1}
 SIDE, WAN = 1024, {1536: (480, 832), 5120: (720, 1280), 3072: (704, 1280)}  # native px: of pictures; of Wan by its width
 WIDTHS = ("hidden_size", "inner_dim", "dim")  # where networks keep the channels of a token
 TENSORS = 7  # of a token's channels that a block holds at once, at least: FLUX's widest layer
@@ -74,7 +74,8 @@ class Transformer(Family):
         grid, frames = tuple(ceil(side / self.patch) for side in latent[-2:]), latent[2] if len(latent) == 5 else 1
         padding = -prod(grid) % layout.multiple
         padded = ceil(text / layout.multiple) * layout.multiple
-        for before in (padded, 0) if layout.joint else (0,):  # 0: layers that refine the picture alone
+        alone = padded != prod(grid) * frames + padding  # or layers that refine the text look like those that refine the picture
+        for before in (padded, *(0,) * alone) if layout.joint else (0,):
             found = Sequence(before, grid, frames, padding)
             if found.length == tokens:
                 return found

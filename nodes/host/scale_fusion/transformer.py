@@ -16,14 +16,14 @@ from ....freescale_core.joint_attention import (
     tapered_corners,
     whole_attention,
 )
-from ....freescale_core.windows import draw_key
+from ....freescale_core.windows import draw_key, windows_of
 from ..errors import bad_input
 from ..family import Transformer
 from ..seam.calls import Call, on_enlarged
 from ..seam.joint_attention import HAS_OVERRIDE, joint_attention
 from .settings import BOTH, GLOBAL_ONLY, KEY, LOCAL_ONLY, ScaleFusion
 
-MIXED_UNTIL_PERCENT = 0.5  # of "mixed": the whole picture lays out, windows alone finish
+MIXED_UNTIL = 500  # timestep, of "mixed": the whole picture lays out, windows alone finish
 
 
 def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusion, node: str) -> None:
@@ -62,7 +62,7 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
 def _fuse(settings: ScaleFusion, call: Call, layer: int, tokens: Tokens) -> Tensor:
     """Scale Fusion of one layer's tokens [B, heads, n, D]."""
     enlarged, grid = call.enlarged, tokens.sequence.grid
-    early = call.sigma > call.family.noise.sigma(MIXED_UNTIL_PERCENT)
+    early = call.family.noise.timestep(call.sigma) > MIXED_UNTIL  # of σ itself, as denoise is, whatever the shift
     windows_alone = settings.fast or (settings.global_attention == "mixed" and not early)
     if settings.branches == LOCAL_ONLY or (windows_alone and settings.branches == BOTH):
         return block_attention(tokens, tuple(_draw(settings, call, layer, 2) if settings.jitter else (0, 0)))
@@ -72,7 +72,11 @@ def _fuse(settings: ScaleFusion, call: Call, layer: int, tokens: Tokens) -> Tens
         overall = whole_attention(tokens, (enlarged.height, enlarged.width), settings.rope_factor)
     if settings.branches == GLOBAL_ONLY:
         return overall
-    shifts = _draw(settings, call, layer, 2 * grid[0] * grid[1]).reshape(-1, 2) / 2**32 if settings.jitter else None
+    shifts = (
+        _draw(settings, call, layer, 2 * windows_of(grid, tokens.native).count).reshape(-1, 2) / 2**32
+        if settings.jitter
+        else None
+    )
     local = tapered_attention(tokens, tapered_corners(grid, tokens.native, shifts))
     return fused(overall, local, tokens.sequence, enlarged.factor)
 

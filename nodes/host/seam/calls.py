@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -36,7 +37,7 @@ class Call:
     options: dict  # transformer_options
     conditions: dict[str, Any]  # everything else, by name
 
-    @property
+    @cached_property
     def sigma(self) -> float:
         """σ of the call."""
         return float(self.t.flatten()[0])

@@ -13,6 +13,7 @@ from ....freescale_core.joint_attention import Tokens
 from .calls import Call
 
 OVERRIDE = "optimized_attention_override"
+BEFORE = "freescale_before"  # of an override of ours: what it is on top of
 HAS_OVERRIDE = hasattr(attention, "wrap_attn")  # hosts since 0.3.59
 
 
@@ -23,6 +24,7 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
     the picture and the text of the call keeps its attention, and `on_other` is told why.
     """
     family, before = call.family, call.options.get(OVERRIDE)
+    before = getattr(before, BEFORE, before)  # a second node of ours takes the place of the first
     text = 0 if call.c_crossattn is None else call.c_crossattn.shape[1]
     native = tuple(max(1, ceil(side / family.side_step)) for side in call.enlarged.native)
 
@@ -58,6 +60,7 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
         out = compute(Tokens(q, k, v, key_mask, sequence, family.layout.rotary, size, padding, attend))
         return out if skip_output_reshape else rearrange(out, "b e n d -> b n (e d)")
 
+    setattr(override, BEFORE, before)
     return {**call.options, OVERRIDE: override}
 
 

@@ -10,7 +10,7 @@ from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 
 from ....freescale_core.detail import resize_map
 from ....freescale_core.schedule import blend, blend_coefficient
-from ..family import noise_of
+from ..family import inpaints_with_noise, noise_of
 from .plan import require_aspect
 from .samplers import Pull, pulled
 
@@ -71,14 +71,14 @@ def _asked_for(model: Any, x: torch.Tensor, sigma: torch.Tensor, extra_args: dic
 
     def listen(executor, base, conditions, noised, sigma, *_):
         heard.update(base=base, noised=noised, sigma=sigma.reshape(-1, *[1] * (noised.ndim - 1)))
-        return [torch.zeros_like(noised) for _ in conditions]
+        return [noised for _ in conditions]  # anything finite: what comes out is the reference
 
     options = comfy.model_patcher.create_model_options_clone(extra_args.get("model_options", {}))
     options.pop("denoise_mask_function", None)  # would open the mask
     add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, NAME, listen, options, is_model_options=True)
     asked = {**extra_args, "denoise_mask": torch.zeros_like(x), "model_options": options}
     reference = model(x, sigma.expand(x.shape[0]), **asked)
-    if not heard:
+    if not heard or not inpaints_with_noise(heard["base"]):
         wrapper = getattr(model, "__qualname__", type(model).__name__).replace(".<locals>", "")
         raise ValueError(
             f"{NAME}: the sampler around it ({wrapper}) does not say what picture and noise it starts from. Wire it before "

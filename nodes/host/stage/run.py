@@ -112,8 +112,9 @@ def _finite(values: torch.Tensor, node: str, stage: Stage, cause: str) -> torch.
 def _reference(family: Family, vae: Any, stage: Stage, latent, image) -> torch.Tensor:
     """z: the picture before, given as a latent or an image or both, at this stage's size, as a latent."""
     if stage.resize_in == "latent":
-        samples = latent["samples"] if latent else pictures.encode(vae, image[..., :3], stage.vae_tiling)
+        samples = latent["samples"] if latent else family.as_latent(pictures.encode(vae, image[..., :3], stage.vae_tiling))
         return pictures.resize_latent(samples, *family.latent_size(stage.height, stage.width))
     if image is None:
         image = pictures.decode(vae, latent["samples"], stage.vae_tiling)
-    return pictures.encode(vae, pictures.resize_image(image, stage.height, stage.width), stage.vae_tiling)
+    image = pictures.resize_image(image, stage.height, stage.width)
+    return family.as_latent(pictures.encode(vae, image, stage.vae_tiling))

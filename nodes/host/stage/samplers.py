@@ -63,7 +63,8 @@ def _same(function: Callable, other: Callable) -> bool:
 
 def wrapped_in(sampler: comfy.samplers.Sampler) -> dict[str, comfy.samplers.Sampler]:
     """The samplers that another one runs, by the name of its option: those of nodes like Detail Daemon Sampler."""
-    options = getattr(sampler, "extra_options", {})
+    own_way = type(sampler).sample is not comfy.samplers.KSAMPLER.sample
+    options = {} if own_way else sampler.extra_options
     return {name: option for name, option in options.items() if isinstance(option, comfy.samplers.Sampler)}
 
 

@@ -93,6 +93,26 @@ def test_acts_above_the_native_size_alike_in_every_run(kind, settings):
 
 
 @every_kind
+def test_balanced_has_the_whole_picture_while_sigma_is_high(kind):
+    """Of σ itself, whatever the model's shift: a stage begins at .75, where the shifted half of the schedule is already over."""
+    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    early, late = (
+        {name: predicted(fusion(model, preset=name), kind, x, sigma) for name in ("Exact", "Balanced", "Fast")}
+        for sigma in (0.7, 0.4)
+    )
+    assert torch.equal(early["Balanced"], early["Exact"]) and not torch.equal(early["Balanced"], early["Fast"])
+    assert torch.equal(late["Balanced"], late["Fast"]) and not torch.equal(late["Balanced"], late["Exact"])
+
+
+@every_kind
+@pytest.mark.parametrize("settings", [{}, {"preset": "Fast"}])
+def test_a_second_node_takes_the_place_of_the_first(kind, settings):
+    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    once = fusion(model, **settings)
+    assert torch.equal(predicted(fusion(once, **settings), kind, x), predicted(once, kind, x))
+
+
+@every_kind
 def test_another_packs_override_sees_every_part_and_ours_is_gone_afterwards(shallow, kind):
     model, x, calls = shallow[kind.host].clone(), transformers.latent(kind, 256, 256), []
 
