@@ -79,8 +79,8 @@ class Tokens:
         k[..., :others, :] = turned(k[..., :others, :], turns)
         q = turned(q, turns) if turn_queries else q
         mask = None if self.mask is None else rearrange(self.mask[..., keys], "b o p w k -> (b w) o p k")
-        stacked = (rearrange(x, "b h w n d -> (b w) h n d") for x in (q, k, v))
-        return rearrange(self.attend(*stacked, mask), "(b w) h n d -> b h w n d", w=windows)
+        q, k, v = (rearrange(x, "b h w n d -> (b w) h n d") for x in (q, k, v))
+        return rearrange(self.attend(q, k, v, mask), "(b w) h n d -> b h w n d", w=windows)
 
     @property
     def others(self) -> int:
@@ -153,7 +153,7 @@ def whole_attention(tokens: Tokens, scales: tuple[float, float], factor: float =
 def lattice_attention(tokens: Tokens, strides: Grid) -> Tensor:
     """The sub-grids [a::S_h, b::S_w], each a native picture of its own with all the text, whose answers are averaged."""
     sequence = tokens.sequence
-    size = tuple(-(-length // stride) for length, stride in zip(sequence.grid, strides))
+    size = (-(-sequence.grid[0] // strides[0]), -(-sequence.grid[1] // strides[1]))
     text, picture = tokens.rotary.lattice(sequence.grid, size, strides)
     padding = text.expand(sequence.padding, -1)
     turns = torch.cat([text.expand(sequence.text, -1), picture.repeat(sequence.frames, 1), padding])

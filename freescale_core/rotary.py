@@ -41,11 +41,10 @@ class Rotary:
 
     def stretched(self, grid: Grid, text: int, scales: tuple[float, float], factor: float = 0.0) -> tuple[Tensor, Tensor]:
         """([text, D/2], [h·w, D/2]) to larger θ on height and width (NTK): θ·s^(d/(d−2)), or θ·factor."""
-        own, other = self._frequencies, [None] * len(self.axes)
+        change = [torch.zeros_like(own) for own in self._frequencies]
         for axis, scale in zip((1, 2), scales):
             d = self.axes[axis]
-            other[axis] = _frequencies(d, self.theta * (factor or scale ** (d / (d - 2))))
-        change = [torch.zeros_like(old) if new is None else new - old for old, new in zip(own, other)]
+            change[axis] = _frequencies(d, self.theta * (factor or scale ** (d / (d - 2)))) - self._frequencies[axis]
         places = [torch.arange(length) + self._first(length) for length in grid]
         words = (self._text_start(grid) + torch.arange(text))[:, None].expand(-1, 2) if self.centred else torch.zeros(text, 2)
         return self._angles(self._places(words), change), self._angles(self._places(torch.cartesian_prod(*places)), change)

@@ -71,7 +71,8 @@ class Transformer(Family):
         layout = self.layout
         if layout is None:
             return None
-        grid, frames = tuple(ceil(side / self.patch) for side in latent[-2:]), latent[2] if len(latent) == 5 else 1
+        grid = (ceil(latent[-2] / self.patch), ceil(latent[-1] / self.patch))
+        frames = latent[2] if len(latent) == 5 else 1
         padding = -prod(grid) % layout.multiple
         padded = ceil(text / layout.multiple) * layout.multiple
         alone = padded != prod(grid) * frames + padding  # or layers that refine the text look like those that refine the picture

@@ -16,5 +16,8 @@ def with_scale_fusion(model: ModelPatcher, settings: ScaleFusion, node: str) -> 
     Raises ValueError, in the name of `node`, where that is not defined for the model, or not with these settings.
     """
     family, patched = family_of(model, node), model.clone()
-    (fuse_tokens if isinstance(family, Transformer) else fuse_layers)(patched, family, settings, node)
+    if isinstance(family, Transformer):
+        fuse_tokens(patched, family, settings, node)
+    else:
+        fuse_layers(patched, family, settings, node)
     return patched

@@ -83,5 +83,6 @@ def _fuse(settings: ScaleFusion, call: Call, layer: int, tokens: Tokens) -> Tens
 
 def _draw(settings: ScaleFusion, call: Call, layer: int, count: int) -> np.ndarray:
     """Random whole numbers below 2³², by seed, σ, size and layer, never by the order of calls."""
-    key = draw_key(settings.seed, call.sigma, *call.x.shape[-2:], "layer", layer, 0)
+    h, w = call.x.shape[-2:]
+    key = draw_key(settings.seed, call.sigma, h, w, "layer", layer, 0)
     return (np.random.Philox(key=key).random_raw(count) >> np.uint64(32)).astype(np.int64)

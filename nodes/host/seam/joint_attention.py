@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from math import ceil, prod
+from typing import cast
 
 import torch
 from comfy.ldm.modules import attention
@@ -10,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ....freescale_core.joint_attention import Tokens
+from ..family import Transformer
 from .calls import Call
 
 OVERRIDE = "optimized_attention_override"
@@ -23,10 +25,10 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
     Each of its parts is attended to by the override that was there before, or else by the host. What has other tokens than
     the picture and the text of the call keeps its attention, and `on_other` is told why.
     """
-    family, before = call.family, call.options.get(OVERRIDE)
+    family, before = cast(Transformer, call.family), call.options.get(OVERRIDE)
     before = getattr(before, BEFORE, before)  # a second node of ours takes the place of the first
     text = 0 if call.c_crossattn is None else call.c_crossattn.shape[1]
-    native = tuple(max(1, ceil(side / family.side_step)) for side in call.enlarged.native)
+    rows, columns = (max(1, ceil(side / family.side_step)) for side in call.enlarged.native)
 
     @torch.compiler.disable  # its windows are drawn anew at every step
     def override(func, q, k, v, heads, mask=None, attn_precision=None, skip_reshape=False, skip_output_reshape=False, **kwargs):
@@ -39,8 +41,8 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
         length = q.shape[-2]
         if k.shape[-2] != length:
             return unchanged()  # the text's, or the first frame's: positions do not count there
-        sequence = family.sequence(call.x.shape, text, length)
-        if sequence is None:
+        sequence, layout = family.sequence(call.x.shape, text, length), family.layout
+        if sequence is None or layout is None:
             if length >= prod(ceil(side / family.patch) for side in call.x.shape[-2:]):
                 on_other("its attention has more tokens than the picture and the prompt, as reference pictures bring them")
             return unchanged()
@@ -55,9 +57,9 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
 
         if not skip_reshape:
             q, k, v = (rearrange(x, "b n (e d) -> b e n d", e=heads) for x in (q, k, v))
-        size = tuple(min(side, whole) for side, whole in zip(native, sequence.grid))
-        padding = -prod(size) % family.layout.multiple
-        out = compute(Tokens(q, k, v, key_mask, sequence, family.layout.rotary, size, padding, attend))
+        size = (min(rows, sequence.grid[0]), min(columns, sequence.grid[1]))
+        padding = -prod(size) % layout.multiple
+        out = compute(Tokens(q, k, v, key_mask, sequence, layout.rotary, size, padding, attend))
         return out if skip_output_reshape else rearrange(out, "b e n d -> b n (e d)")
 
     setattr(override, BEFORE, before)

@@ -33,7 +33,7 @@ class BlendSampler(comfy.samplers.KSAMPLER):
         self.sampler, self.detail, self.detail_map = sampler, detail, detail_map
 
     def sample(
-        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask=None, disable_pbar=False
     ) -> torch.Tensor:
         """As the host's."""
         run = self.sampler if len(sigmas) < 2 else pulled(self.sampler, self._pull(model_wrap.inner_model, latent_image, noise))

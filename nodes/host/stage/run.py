@@ -76,7 +76,8 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     reference = _finite(_reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
     if PLACED_ON not in carried:
-        carried[PLACED_ON] = tuple(latent["samples"].shape[-2:]) if latent else family.latent_size(*image.shape[1:3])
+        before = family.picture_size(*latent["samples"].shape[-2:]) if image is None else image.shape[1:3]
+        carried[PLACED_ON] = family.latent_size(*before)
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
     positive, negative = (

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import comfy.samplers
 import torch
@@ -30,7 +31,7 @@ BROWNIAN = {"dpmpp_sde": True, "dpmpp_sde_gpu": False}  # name → whether its n
 Pull = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (state, σ) → the state pulled to its reference
 
 
-def require_blendable(sampler: comfy.samplers.Sampler, node: str, name: str) -> None:
+def require_blendable(sampler: Any, node: str, name: str) -> None:
     """Refuse the samplers that no exact blend is defined for (and one that already blends)."""
     for one in wrapped_in(sampler).values():
         require_blendable(one, node, name)
@@ -46,7 +47,7 @@ def require_blendable(sampler: comfy.samplers.Sampler, node: str, name: str) -> 
         )
 
 
-def kind_of(sampler: comfy.samplers.Sampler) -> str | None:
+def kind_of(sampler: Any) -> str | None:
     """The name under which this host has the very same sampler, None where another pack made it; a ddim is an euler."""
     if type(sampler).sample is not comfy.samplers.KSAMPLER.sample:
         return None
@@ -61,7 +62,7 @@ def _same(function: Callable, other: Callable) -> bool:
     return function is other or (anew and function.__code__ is other.__code__)
 
 
-def wrapped_in(sampler: comfy.samplers.Sampler) -> dict[str, comfy.samplers.Sampler]:
+def wrapped_in(sampler: Any) -> dict[str, Any]:
     """The samplers that another one runs, by the name of its option: those of nodes like Detail Daemon Sampler."""
     own_way = type(sampler).sample is not comfy.samplers.KSAMPLER.sample
     options = {} if own_way else sampler.extra_options
@@ -105,7 +106,7 @@ def _by_interval(function: Callable, pull: Pull, model, x, sigmas, extra_args: d
     return x
 
 
-def _whole_run_options(function: Callable, kind: str, x, sigmas, extra_args: dict, options: dict) -> dict:
+def _whole_run_options(function: Callable, kind: str | None, x, sigmas, extra_args: dict, options: dict) -> dict:
     """What a sampler derives from all of its sigmas: one stream of noise, and its churn per step."""
     options, seed = dict(options), extra_args.get("seed")
     if "noise_sampler" in inspect.signature(function).parameters and options.get("noise_sampler") is None:
