@@ -17,7 +17,10 @@ import safetensors.torch
 import torch
 
 from ..demo.config import FLUX, NATIVE, TRANSFORMER, U_NET, UNET
+from .errors import bad_input
 
+FLUX_ASKS_FOR = comfy.ldm.flux.model.FluxParams.__annotations__
+HAS_TEXT_ALONE = "global_modulation" in FLUX_ASKS_FOR  # a FLUX without pooled vector: hosts that know FLUX.2
 FOLDER = Path(__file__).parents[1] / "demo"
 VAE_BYTES_PER_PIXEL = 64 * 4 * 6  # a handful of 64-channel activations at full size, float32
 
@@ -77,8 +80,10 @@ def _unet() -> comfy.model_patcher.ModelPatcher:
 
 
 def _transformer() -> comfy.model_patcher.ModelPatcher:
-    asked = comfy.ldm.flux.model.FluxParams.__annotations__
-    structure = {name: value for name, value in TRANSFORMER.items() if name in asked}
+    if not HAS_TEXT_ALONE:
+        problem = "this ComfyUI cannot build it. Choose U-Net, or update ComfyUI to 0.3.75 or newer"
+        raise bad_input("FreeScale Demo Model", "network", FLUX, problem)
+    structure = {name: value for name, value in TRANSFORMER.items() if name in FLUX_ASKS_FOR}
     return _patcher(_DemoTransformer({"image_model": "flux", **structure}), _weights("transformer"))
 
 
@@ -86,7 +91,7 @@ def _patcher(config: Any, weights: dict[str, torch.Tensor]) -> comfy.model_patch
     config.set_inference_dtype(torch.float32, None)
     offload = comfy.model_management.unet_offload_device()
     model = config.get_model({}, device=offload)
-    model.diffusion_model.load_state_dict(weights)
+    model.diffusion_model.load_state_dict(config.process_unet_state_dict(weights))  # younger hosts name FLUX's norms otherwise
     return comfy.model_patcher.ModelPatcher(model, comfy.model_management.get_torch_device(), offload)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from editor import NAMES, SEED_CONTROLS, WIDGETS, saved
-from freescale.nodes.host.seam.joint_attention import HAS_OVERRIDE
+from freescale.nodes.host.demo import HAS_TEXT_ALONE
 from safetensors.torch import load_file
 
 from tools.folders import PACK_NAME
@@ -100,8 +100,8 @@ def test_runs(comfy, name):
             side = {"EmptyLatentImage": 256, "ImageScale": 512}[node["class_type"]]
             node["inputs"].update({"width": changes.get("width", side), "height": changes.get("height", side)})
     run = comfy.run(prompt)
-    if name == "freescale_demo_transformer" and not HAS_OVERRIDE:
-        assert "Update it to 0.3.59 or newer" in run.error  # an old host has no way into a transformer's attention
+    if name == "freescale_demo_transformer" and not HAS_TEXT_ALONE:
+        assert "update ComfyUI to 0.3.75 or newer" in str(run.error)
         return
     assert run.ending == "execution_success", run.error
     assert [(p.shape[1], p.shape[0]) for p in run.pictures] == sizes
