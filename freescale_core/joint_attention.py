@@ -7,7 +7,8 @@ text would be.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import product
 from math import log, pi, sqrt
 
 import numpy as np
@@ -18,7 +19,6 @@ from torch import Tensor
 from .blur import blur_tokens
 from .chunks import in_chunks
 from .rotary import Grid, Rotary, turned
-from .windows import windows_of
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 LEAST_WEIGHT = 1e-3  # of a window's outermost tokens
@@ -95,25 +95,17 @@ def block_attention(tokens: Tokens, shift: Grid) -> Tensor:
     sees the windows of every second block, which lie side by side.
     """
     sequence, size = tokens.sequence, tokens.native
-    axes = [_blocks(length, window, start) for length, window, start in zip(sequence.grid, size, shift)]
-    blocks = [(row, column) for row in axes[0] for column in axes[1]]
-    keys = {block: _keys(tokens, block) for block in blocks}
+    rows, columns = (_blocks(length, window, start) for length, window, start in zip(sequence.grid, size, shift))
     out = torch.empty_like(tokens.q)
-    groups: dict[Grid, list] = {}
-    for row, column in blocks:
+    groups: dict[Grid, list[Window]] = {}
+    for row, column in product(rows, columns):
         groups.setdefault((row.stop - row.start, column.stop - column.start), []).append((row, column))
     for group in groups.values():
-
-        def inside(chunk: list) -> Tensor:
-            queries = torch.stack([sequence.tokens(row.queries, column.queries) for row, column in chunk])
-            return tokens.gathered(queries, torch.stack([keys[block] for block in chunk]), _turns(tokens, chunk))
-
-        for chunk, result in in_chunks(group, inside, size, sequence.grid):
+        for chunk, result in in_chunks(group, partial(_seen_inside, tokens), size, sequence.grid):
             for (row, column), x in zip(chunk, result.unbind(2)):
                 out[:, :, sequence.tokens(row.queries, column.queries)] = x
     if len(other := sequence.other()):
-        side_by_side = [(row, column) for row in axes[0][::2] for column in axes[1][::2]]
-        out[:, :, other] = _seen_by_text(tokens, side_by_side, keys, other)
+        out[:, :, other] = _seen_by_text(tokens, list(product(rows[::2], columns[::2])), other)
     return out
 
 
@@ -126,12 +118,7 @@ def tapered_attention(tokens: Tokens, corners: np.ndarray) -> Tensor:
     total = tokens.q.new_zeros(*tokens.q.shape[:2], frames, h, w, tokens.q.shape[-1], dtype=dtype)
     weight, summed = weight.to(total)[..., None], total.new_zeros(h, w, 1)
     windows = [(_Span(y, y + size[0], y), _Span(x, x + size[1], x)) for y, x in corners.tolist()]
-
-    def inside(chunk: list) -> Tensor:
-        queries = torch.stack([sequence.tokens(row.queries, column.queries) for row, column in chunk])
-        return tokens.gathered(queries, torch.stack([_keys(tokens, window) for window in chunk]), _turns(tokens, chunk))
-
-    for chunk, result in in_chunks(windows, inside, size, sequence.grid):
+    for chunk, result in in_chunks(windows, partial(_seen_inside, tokens), size, sequence.grid):
         result = rearrange(result, "b e n (t h w) d -> n b e t h w d", t=frames, h=size[0])
         for (row, column), x in zip(chunk, result):
             total[..., row.queries, column.queries, :] += x * weight
@@ -183,19 +170,6 @@ def fused(overall: Tensor, local: Tensor, sequence: Sequence, factor: int) -> Te
     return out
 
 
-def tapered_corners(grid: Grid, size: Grid, shifts: np.ndarray | None) -> np.ndarray:
-    """Corners (y, x) [n, 2] of windows half a window apart; inner ones moved by `shifts` [n, 2] in 0 … 1, and kept inside."""
-    plan = windows_of(grid, size)
-    corners = np.stack(np.meshgrid(plan.tops, plan.lefts, indexing="ij"), -1).reshape(-1, 2)
-    if shifts is None:
-        return corners
-    last = np.array(grid) - np.array(plan.size)
-    reach = np.array(plan.jitter)
-    moved = corners + np.floor(shifts[: len(corners)] * (2 * reach + 1)).astype(int) - reach
-    inner = (corners > 0) & (corners < last)
-    return np.where(inner, np.clip(moved, 0, last), corners)
-
-
 @dataclass(frozen=True)
 class _Span:
     """A block on one axis, and where the window around it begins."""
@@ -209,6 +183,9 @@ class _Span:
         return slice(self.start, self.stop)
 
 
+Window = tuple[_Span, _Span]  # rows, columns
+
+
 def _blocks(length: int, window: int, shift: int) -> list[_Span]:
     window = min(length, window)
     block = max(1, window // 2)
@@ -219,23 +196,31 @@ def _blocks(length: int, window: int, shift: int) -> list[_Span]:
     return spans
 
 
-def _keys(tokens: Tokens, window: tuple[_Span, _Span]) -> Tensor:
-    """Indices of a window's keys, those beside the picture first."""
-    boxes = [slice(span.window, span.window + size) for span, size in zip(window, tokens.native)]
-    return torch.cat([tokens.sequence.other(tokens.native_padding), tokens.sequence.tokens(*boxes)])
+def _seen_inside(tokens: Tokens, windows: list[Window]) -> Tensor:
+    """What each window's block makes of the window, [B, heads, w, q, D]."""
+    queries = torch.stack([tokens.sequence.tokens(row.queries, column.queries) for row, column in windows])
+    return tokens.gathered(queries, _keys(tokens, windows), _turns(tokens, windows))
 
 
-def _turns(tokens: Tokens, windows: list) -> Tensor:
-    corners = torch.tensor([[row.window, column.window] for row, column in windows])
-    return tokens.rotary.window(tokens.sequence.grid, tokens.native, corners)[:, None]
-
-
-def _seen_by_text(tokens: Tokens, windows: list, keys: dict, other: Tensor) -> Tensor:
+def _seen_by_text(tokens: Tokens, windows: list[Window], other: Tensor) -> Tensor:
     """What text makes of the windows, on average."""
 
-    def inside(chunk: list) -> Tensor:
+    def inside(chunk: list[Window]) -> Tensor:
         queries = other.expand(len(chunk), -1)
-        return tokens.gathered(queries, torch.stack([keys[window] for window in chunk]), _turns(tokens, chunk), turn_queries=True)
+        return tokens.gathered(queries, _keys(tokens, chunk), _turns(tokens, chunk), turn_queries=True)
 
     parts = [result.sum(2) for _, result in in_chunks(windows, inside, tokens.native, tokens.sequence.grid)]
     return sum(parts[1:], parts[0]) / len(windows)
+
+
+def _keys(tokens: Tokens, windows: list[Window]) -> Tensor:
+    """Indices [w, k] of the windows' keys, those beside the picture first."""
+    (h, w), sequence = tokens.native, tokens.sequence
+    boxes = [(slice(row.window, row.window + h), slice(column.window, column.window + w)) for row, column in windows]
+    other = sequence.other(tokens.native_padding)
+    return torch.stack([torch.cat([other, sequence.tokens(*box)]) for box in boxes])
+
+
+def _turns(tokens: Tokens, windows: list[Window]) -> Tensor:
+    corners = torch.tensor([[row.window, column.window] for row, column in windows])
+    return tokens.rotary.window(tokens.sequence.grid, tokens.native, corners)[:, None]

@@ -56,10 +56,9 @@ def fixed_views(plan: WindowPlan) -> np.ndarray:
 def jittered_views(plan: WindowPlan, key: int) -> np.ndarray:
     """The plan's windows, each displaced at random within its range; the same `key` (128 bits) draws the same.
 
-    Interior windows move by U{−r … r}, the first on an axis by U{−r … 0}, the last by U{0 … r}. Raw Philox words are
-    used because their stream is fixed for good, unlike numpy's distributions.
+    Interior windows move by U{−r … r}, the first on an axis by U{−r … 0}, the last by U{0 … r}.
     """
-    words = np.random.Philox(key=key).random_raw(2 * plan.count).reshape(-1, 2)
+    words = drawn(key, 2 * plan.count).reshape(-1, 2)
     index = np.indices((len(plan.tops), len(plan.lefts))).reshape(2, -1).T
     shifts = np.empty_like(index)
     for axis, (reach, starts) in enumerate(zip(plan.jitter, (plan.tops, plan.lefts))):
@@ -69,13 +68,38 @@ def jittered_views(plan: WindowPlan, key: int) -> np.ndarray:
     return _views(plan, shifts * (np.array(plan.jitter) > 0))
 
 
+def inner_corners(plan: WindowPlan, key: int | None = None) -> np.ndarray:
+    """(y, x) [n, 2] of the plan's windows; with a `key` those between the edges move by U{−r … r}, and stay inside."""
+    corners = _corners(plan)
+    if key is None:
+        return corners
+    last, reach = np.array(plan.grid) - np.array(plan.size), np.array(plan.jitter)
+    parts = drawn_below_2_32(key, 2 * plan.count).reshape(-1, 2) / 2**32
+    moved = corners + np.floor(parts * (2 * reach + 1)).astype(int) - reach
+    return np.where((corners > 0) & (corners < last), np.clip(moved, 0, last), corners)
+
+
+def drawn(key: int, count: int) -> np.ndarray:
+    """Whole numbers of 64 bits: raw Philox words, whose stream is fixed for good, unlike numpy's distributions."""
+    return np.random.Philox(key=key).random_raw(count)
+
+
+def drawn_below_2_32(key: int, count: int) -> np.ndarray:
+    """The upper halves of the same, which an int64 holds."""
+    return (drawn(key, count) >> np.uint64(32)).astype(np.int64)
+
+
 def draw_key(seed: int, sigma: float, h: int, w: int, section: str, block: int, index: int) -> int:
     """128 bits that name one layer's draw: never the batch or the order of calls, so cond and uncond agree."""
     text = f"{seed} {struct.pack('<f', sigma).hex()} {h}x{w} {section}.{block}.{index}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
 
 
+def _corners(plan: WindowPlan) -> np.ndarray:
+    return np.stack(np.meshgrid(plan.tops, plan.lefts, indexing="ij"), -1).reshape(-1, 2)
+
+
 def _views(plan: WindowPlan, shifts: np.ndarray) -> np.ndarray:
-    starts = np.stack(np.meshgrid(plan.tops, plan.lefts, indexing="ij"), -1).reshape(-1, 2) + plan.jitter + shifts
+    starts = _corners(plan) + plan.jitter + shifts
     ends = starts + plan.size
     return np.stack([starts[:, 0], ends[:, 0], starts[:, 1], ends[:, 1]], 1)

@@ -1,5 +1,6 @@
-"""How a node refuses bad input."""
+"""How a node refuses bad input, and warns of what it cannot keep."""
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -35,3 +36,15 @@ def require_order(node: str, name: str, value: float, end: float, problem: str) 
     """Refuse a part of the sampling that begins after its `end_percent`."""
     if value > end:
         raise bad_input(node, name, value, f"it is after end_percent = {end}, {problem}. Make it smaller")
+
+
+class WarnOnce:
+    """Says the first of its texts in the log and nothing after it: one for a patched model, whose calls are many."""
+
+    def __init__(self):
+        self._said = False
+
+    def __call__(self, text: str) -> None:
+        if not self._said:
+            logging.warning(text)
+        self._said = True

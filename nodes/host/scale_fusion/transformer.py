@@ -1,8 +1,8 @@
 """Scale Fusion of a transformer: windows of its native size over joint tokens, and the whole picture (docs/transformers.md)."""
 
 import logging
+from itertools import count
 
-import numpy as np
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
@@ -13,11 +13,10 @@ from ....freescale_core.joint_attention import (
     fused,
     lattice_attention,
     tapered_attention,
-    tapered_corners,
     whole_attention,
 )
-from ....freescale_core.windows import draw_key, windows_of
-from ..errors import bad_input
+from ....freescale_core.windows import draw_key, drawn_below_2_32, inner_corners, windows_of
+from ..errors import WarnOnce, bad_input
 from ..family import Transformer
 from ..seam.calls import Call, on_enlarged
 from ..seam.joint_attention import HAS_OVERRIDE, joint_attention
@@ -43,46 +42,33 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
             f"{node}: the attention of {name} is not known to it, so Scale Fusion rests. A cascade works all the same."
         )
         return
-    warned: list[str] = []
+    warn = WarnOnce()
 
-    def warn(problem: str) -> None:
-        if not warned:
-            logging.warning(f"{node}: {problem}. Such layers keep their own attention.")
-        warned.append(problem)
+    def on_other(problem: str) -> None:
+        warn(f"{node}: {problem}. Such layers keep their own attention.")
 
     def act(call: Call) -> Tensor:
         if not settings.acts(call):
             return call.run()
-        layer = iter(range(10**6))  # in the order of this call's layers
-        return call.run(options=joint_attention(call, lambda tokens: _fuse(settings, call, next(layer), tokens), warn))
+        layer = count()  # in the order of this call's layers
+        return call.run(options=joint_attention(call, lambda tokens: _fuse(settings, call, next(layer), tokens), on_other))
 
     on_enlarged(patched, family, KEY, act, settings.native_size)
 
 
 def _fuse(settings: ScaleFusion, call: Call, layer: int, tokens: Tokens) -> Tensor:
     """Scale Fusion of one layer's tokens [B, heads, n, D]."""
-    enlarged, grid = call.enlarged, tokens.sequence.grid
+    enlarged, (h, w) = call.enlarged, call.x.shape[-2:]
+    key = draw_key(settings.seed, call.sigma, h, w, "layer", layer, 0)  # never the order of calls
     early = call.family.noise.timestep(call.sigma) > MIXED_UNTIL  # of σ itself, as denoise is, whatever the shift
     windows_alone = settings.fast or (settings.global_attention == "mixed" and not early)
     if settings.branches == LOCAL_ONLY or (windows_alone and settings.branches == BOTH):
-        return block_attention(tokens, tuple(_draw(settings, call, layer, 2) if settings.jitter else (0, 0)))
+        return block_attention(tokens, tuple(drawn_below_2_32(key, 2)) if settings.jitter else (0, 0))
     if settings.global_attention == "strided":
         overall = lattice_attention(tokens, enlarged.strides)
     else:
         overall = whole_attention(tokens, (enlarged.height, enlarged.width), settings.rope_factor)
     if settings.branches == GLOBAL_ONLY:
         return overall
-    shifts = (
-        _draw(settings, call, layer, 2 * windows_of(grid, tokens.native).count).reshape(-1, 2) / 2**32
-        if settings.jitter
-        else None
-    )
-    local = tapered_attention(tokens, tapered_corners(grid, tokens.native, shifts))
-    return fused(overall, local, tokens.sequence, enlarged.factor)
-
-
-def _draw(settings: ScaleFusion, call: Call, layer: int, count: int) -> np.ndarray:
-    """Random whole numbers below 2³², by seed, σ, size and layer, never by the order of calls."""
-    h, w = call.x.shape[-2:]
-    key = draw_key(settings.seed, call.sigma, h, w, "layer", layer, 0)
-    return (np.random.Philox(key=key).random_raw(count) >> np.uint64(32)).astype(np.int64)
+    corners = inner_corners(windows_of(tokens.sequence.grid, tokens.native), key if settings.jitter else None)
+    return fused(overall, tapered_attention(tokens, corners), tokens.sequence, enlarged.factor)

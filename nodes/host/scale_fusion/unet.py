@@ -1,6 +1,5 @@
 """Scale Fusion of a U-Net (P §3.3): its self-attentions, while a call is enlarged and inside the sigma range."""
 
-import logging
 from functools import partial
 from math import prod
 
@@ -12,7 +11,7 @@ from ....freescale_core.attention import Attend, global_attention, local_attenti
 from ....freescale_core.blur import fold_feature_blur
 from ....freescale_core.geometry import Enlargement
 from ....freescale_core.windows import draw_key, fixed_views, jittered_views, window_plan
-from ..errors import bad_input
+from ..errors import WarnOnce, bad_input
 from ..family import AttentionLayer, Family, Grid
 from ..seam.attention import replaced_attention, with_patch
 from ..seam.calls import Call, on_enlarged
@@ -35,7 +34,7 @@ def fuse_layers(patched: ModelPatcher, family: Family, settings: ScaleFusion, no
         blocks = ("middle" if section == "middle" else f"{section}.{block}" for section, block, _ in every_layer)
         problem = f"none of them has self-attention. This model has it in {', '.join(dict.fromkeys(blocks))}"
         raise bad_input(node, "blocks", str(settings.blocks), problem)
-    warn = _Once()
+    on_other_tokens = partial(_on_other_tokens, WarnOnce())
 
     def fused(call: Call) -> Tensor:
         if not settings.acts(call):
@@ -43,7 +42,7 @@ def fuse_layers(patched: ModelPatcher, family: Family, settings: ScaleFusion, no
         late = call.sigma <= call.family.noise.sigma(DRAFT_START_PERCENT)
         h, w = call.x.shape[-2:]
         compute = partial(_fuse, settings, call.enlarged, (settings.seed, call.sigma, h, w), late)
-        options = replaced_attention(call.options, call.family, layers, compute, warn)
+        options = replaced_attention(call.options, call.family, layers, compute, on_other_tokens)
         # First, because the patches of others expect the batch they know.
         fold = partial(_fold, call.enlarged, frozenset(layers))
         return call.run(options=with_patch(options, "attn1_output_patch", fold, first=True))
@@ -89,18 +88,11 @@ def _fold(enlarged: Enlargement, layers: frozenset, n: Tensor, extra_options: di
     return fold_feature_blur(plain, fused, enlarged.factor)
 
 
-class _Once:
-    """Warns, once for a patched model, of tokens that are not the picture's grid: tiled, merged or temporal ones."""
-
-    def __init__(self):
-        self.done = False
-
-    def __call__(self, layer: AttentionLayer) -> None:
-        if not self.done:
-            section, block, _ = layer
-            logging.warning(
-                f"FreeScale Scale Fusion: attention in {section}.{block} (and perhaps elsewhere) gets tokens that are not the "
-                "picture's grid, as HyperTile and ToMe make them. Such layers keep their own attention; remove the other node to "
-                "have Scale Fusion everywhere."
-            )
-        self.done = True
+def _on_other_tokens(warn: WarnOnce, layer: AttentionLayer) -> None:
+    """Tiled, merged or temporal ones."""
+    section, block, _ = layer
+    warn(
+        f"FreeScale Scale Fusion: attention in {section}.{block} (and perhaps elsewhere) gets tokens that are not the picture's "
+        "grid, as HyperTile and ToMe make them. Such layers keep their own attention; remove the other node to have Scale Fusion "
+        "everywhere."
+    )

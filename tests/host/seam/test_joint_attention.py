@@ -5,8 +5,6 @@ import logging
 import pytest
 import torch
 import transformers
-from freescale.freescale_core.joint_attention import Sequence, Tokens, block_attention, tapered_attention, tapered_corners
-from freescale.freescale_core.rotary import Rotary
 from transformers import KINDS, fusion, predicted
 
 SIZES = [(256, 256), (208, 304), (416, 144)]  # px: even, and odd numbers of tokens; the last one's native picture is padded
@@ -142,18 +140,3 @@ def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
         "FreeScale Scale Fusion: its attention has more tokens than the picture and the prompt, as reference pictures bring them. "
         "Such layers keep their own attention."
     ]
-
-
-def test_a_constant_picture_stays_constant_at_the_borders():
-    """No key is a zero beyond the edge: every window lies inside."""
-    sequence, rotary = Sequence(3, (11, 14)), Rotary((4, 6, 6), 100.0)
-    q, k = (torch.randn(1, 2, sequence.length, 16, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
-    v = torch.ones_like(q)
-
-    def attend(q, k, v, mask):
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
-
-    tokens = Tokens(q, k, v, None, sequence, rotary, (6, 7), 0, attend)
-    assert torch.allclose(block_attention(tokens, (1, 2)), v)
-    corners = tapered_corners((11, 14), (6, 7), torch.rand(64, 2, generator=torch.Generator().manual_seed(3)).numpy())
-    assert torch.allclose(tapered_attention(tokens, corners), v[:, :, sequence.picture])
