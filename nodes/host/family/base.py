@@ -78,13 +78,13 @@ class Family(ABC):
         """How many times a latent of h × w cells exceeds a native one; None where it is native or smaller."""
         return enlargement(*self.picture_size(h, w), sqrt(prod(self.native)))
 
-    @abstractmethod
     def attention_layers(self) -> list[AttentionLayer]:
-        """Every self-attention over the picture."""
+        """Every self-attention over the picture that the host has a key for, if it has such."""
+        return []
 
-    @abstractmethod
     def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
-        """The grid of a self-attention's tokens q, k [B, n, C]; None where they are not the picture's."""
+        """The grid of such a self-attention's tokens q, k [B, n, C]; None where they are not the picture's."""
+        return None
 
     @abstractmethod
     def call_bytes(self, batch: int, height: int, width: int) -> int:

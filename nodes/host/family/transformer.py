@@ -3,6 +3,7 @@ cascade needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, prod
 from typing import Any
 
@@ -11,7 +12,7 @@ from comfy.model_base import BaseModel
 
 from ....freescale_core.joint_attention import Sequence
 from ....freescale_core.rotary import Rotary
-from .base import AttentionLayer, Family, Grid, network_of, with_longer_side
+from .base import Family, network_of, with_longer_side
 from .model_sampling import Flow
 
 # px of a latent's cell, of formats that do not say it themselves on older hosts
@@ -47,7 +48,7 @@ class Transformer(Family):
             patch=_patch(network), frames=latents.latent_dimensions == 3,
         )  # fmt: skip
 
-    @property
+    @cached_property  # every layer of a call asks for it
     def layout(self) -> Layout | None:
         """Where its tokens are; None of a network that Scale Fusion does not know."""
         return layout_of(self.network)
@@ -57,14 +58,6 @@ class Transformer(Family):
         """Of networks that keep a table of places, as those of SD 3 do."""
         places = getattr(self.network, "pos_embed_max_size", None)
         return places and places * self.side_step
-
-    def attention_layers(self) -> list[AttentionLayer]:
-        """None that can be named: its attention is told by its tokens."""
-        return []
-
-    def picture_grid(self, q: torch.Tensor, k: torch.Tensor, extra: dict) -> Grid | None:
-        """Not asked of it."""
-        return None
 
     def sequence(self, latent: torch.Size, text: int, tokens: int) -> Sequence | None:
         """The order of so many tokens, for a call on a latent [B, C, (T,) h, w] and so many text tokens; None of any other."""
