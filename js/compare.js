@@ -54,7 +54,7 @@ class Compare {
     });
     find(".previous").addEventListener("click", () => this.choose(this.index - 1));
     find(".next").addEventListener("click", () => this.choose(this.index + 1));
-    this.element.addEventListener("pointerenter", () => this.pairs || this.executed(lastOutput(this.node)));
+    this.element.addEventListener("pointerenter", () => this.remember());
     new ResizeObserver(() => this.arrange()).observe(this.stage);
   }
 
@@ -75,9 +75,8 @@ class Compare {
     this.choose(Math.min(this.index, this.pairs - 1));
   }
 
-  /** After undo or a change of tab: what the client remembers of the last run, once it has put it back. */
-  async remember() {
-    const output = await rememberedOutput(this.node);
+  /** After undo or a change of tab: what the client remembers of the last run. */
+  remember(output = lastOutput(this.node)) {
     if (!this.pairs) this.executed(output);
   }
 
@@ -215,9 +214,9 @@ app.registerExtension({
     addElement(node, "compare", "freescale_compare", compare.element, options).serialize = false; // neither prompt nor file
     node.setSize(SIZE);
     follow(node, "onExecuted", (output) => compare.executed(output));
-    follow(node, "onConfigure", () => {
+    follow(node, "onConfigure", async () => {
       compare.arrange();
-      compare.remember();
+      compare.remember(await rememberedOutput(node));
     });
   },
 });

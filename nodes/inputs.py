@@ -14,6 +14,9 @@ NATIVE_SIZE = advanced(
         min=0,
         max=8192,
         step=64,
-        tooltip="0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at.",
+        tooltip=(
+            "0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was trained at, e.g."
+            " 512 for SDXL Turbo."
+        ),
     )
 )

@@ -8,7 +8,7 @@ from ..host.errors import parsed, require_order, validity
 from ..host.family import family_of
 from ..host.scale_fusion import BOTH, BRANCHES, ScaleFusion, with_scale_fusion
 from ..host.schema import advanced, where_known
-from ..inputs import MODEL
+from ..inputs import MODEL, NATIVE_SIZE
 
 NAME = "FreeScale Scale Fusion"
 CUSTOM = "custom"
@@ -85,19 +85,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
                         tooltip="Seed of the jitter. The same seed gives the same picture, bit for bit.",
                     )
                 ),
-                advanced(
-                    io.Int.Input(
-                        "native_size",
-                        default=0,
-                        min=0,
-                        max=8192,
-                        step=64,
-                        tooltip=(
-                            "0: from the model (SDXL 1024, SD 1.5 512). Else the length in px of the longer side the model was"
-                            " trained at, e.g. 512 for SDXL Turbo."
-                        ),
-                    )
-                ),
+                NATIVE_SIZE,
                 advanced(
                     io.Float.Input(
                         "start_percent",

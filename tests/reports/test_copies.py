@@ -3,6 +3,7 @@
 import copy
 import gc
 import weakref
+from functools import partial
 
 import comfy.hooks
 import comfy.model_management
@@ -47,6 +48,15 @@ def changed(network):
     for name, parameter in network.named_parameters():
         if ".ff." in name or "in_layers.2" in name or name.endswith("op.weight"):
             parameter.mul_(1.5)
+
+
+def demo_picture(positive, negative, model):
+    """What the demo model samples at 2×, in two steps."""
+    latent = torch.zeros(1, 4, 64, 64)
+    noise = comfy.sample.prepare_noise(latent, 1)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 2)
+    sampler = comfy.samplers.sampler_object("euler")
+    return comfy.sample.sample_custom(model, noise, 3.0, sampler, sigmas, positive, negative, latent, disable_pbar=True, seed=1)
 
 
 def compiled(model):
@@ -145,15 +155,7 @@ def test_the_demo_model_can_be_made_once_more(run):
     own = moved.model.diffusion_model.state_dict()
     assert weights.keys() == own.keys() and all(torch.equal(weights[k], own[k]) for k in own)
     assert not {id(p) for p in model.model.parameters()} & {id(p) for p in moved.model.parameters()}
-    latent = torch.zeros(1, 4, 64, 64)
-    noise = comfy.sample.prepare_noise(latent, 1)
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 2)
-
-    def drawn(model):
-        sampler = comfy.samplers.sampler_object("euler")
-        return comfy.sample.sample_custom(
-            model, noise, 3.0, sampler, sigmas, positive, negative, latent, disable_pbar=True, seed=1
-        )
+    drawn = partial(demo_picture, positive, negative)
 
     assert torch.equal(drawn(moved), drawn(patched))
     with torch.no_grad():
@@ -186,15 +188,7 @@ def test_multigpu_cfg_split_on_the_demo_model(monkeypatch, patched):
         network.input_blocks[4][1].transformer_blocks[0].ff.net[2].register_forward_pre_hook(
             lambda m, _, n=network: ran.append(n)
         )
-    latent = torch.zeros(1, 4, 64, 64)
-    noise = comfy.sample.prepare_noise(latent, 1)
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 2)
-
-    def drawn(model):
-        sampler = comfy.samplers.sampler_object("euler")
-        return comfy.sample.sample_custom(
-            model, noise, 3.0, sampler, sigmas, positive, negative, latent, disable_pbar=True, seed=1
-        )
+    drawn = partial(demo_picture, positive, negative)
 
     picture = drawn(split)
     assert set(ran) == {each.model.diffusion_model for each in copies}  # each ran its own layer
