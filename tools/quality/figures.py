@@ -8,6 +8,7 @@ from PIL import Image
 from scipy import ndimage, stats
 
 PATCH, PATCHES, DIRECTIONS = 7, 4096, 256  # of the sliced Wasserstein distance (Karras et al. 2018, section 5)
+FLAT, SEEN = 8, 15  # of 255 levels: less deviation than that is a flat area, and more difference in any channel another colour
 RESAMPLES = 2000  # of the bootstrap
 
 
@@ -59,6 +60,18 @@ def fidelity(picture: Image.Image, native: Image.Image) -> float:
     """PSNR in dB of the picture, averaged down, against the native one."""
     small = np.asarray(picture.reduce(picture.width // native.width), float)
     return float(10 * np.log10(255**2 / ((small - np.asarray(native, float)) ** 2).mean()))
+
+
+def off_colour(picture: Image.Image, native: Image.Image) -> float:
+    """Share of the native picture's flat areas that are of another colour in the picture, averaged down."""
+
+    def low(rgb: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(rgb, (4, 4, 0))
+
+    truth = np.asarray(native, float)
+    flat = np.sqrt(low((truth - low(truth)) ** 2).sum(-1)) < FLAT
+    change = np.abs(low(np.asarray(picture.reduce(picture.width // native.width), float)) - low(truth)).max(-1)
+    return float((change[flat] > SEEN).mean())
 
 
 def wilson(successes: int, number: int) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figures import PATCHES, bootstrap, detail_energy, fidelity, fine_patches, texture_distance, wilson
+from figures import PATCHES, bootstrap, detail_energy, fidelity, fine_patches, off_colour, texture_distance, wilson
 from PIL import Image
 from report import contact_sheet, summary, table
 
@@ -44,6 +44,16 @@ def test_fidelity_is_the_error_of_the_picture_averaged_down():
     checkered = np.full((128, 128, 3), 100, np.uint8)
     checkered[::2, ::2], checkered[1::2, 1::2] = 140, 80  # of each four pixels two are 100: their mean is 105
     assert fidelity(Image.fromarray(checkered), native) == pytest.approx(20 * np.log10(255 / 5))
+
+
+def test_another_colour_is_one_that_differs_by_more_than_15_levels_in_any_channel():
+    native = Image.new("RGB", (64, 64), (100, 100, 100))
+    for colour, share in (((110, 90, 110), 0), ((100, 120, 100), 1)):
+        assert off_colour(Image.new("RGB", (128, 128), colour), native) == share
+    half = Image.new("RGB", (128, 128), (100, 100, 100))
+    half.paste((100, 160, 100), (0, 0, 128, 64))
+    assert off_colour(half, native) == pytest.approx(0.5, abs=0.1)
+    assert off_colour(drawing(1), drawing(1, NATIVE)) < 0.02
 
 
 def test_intervals():
