@@ -48,10 +48,12 @@ FIT_VIEW = """top => {
 
 
 def furnish(workdir: Path) -> None:
-    """What the workflows name, or the client would complain: a checkpoint, without weights, and a picture."""
-    for folder in ("models/checkpoints", "input"):
-        (workdir / folder).mkdir(parents=True, exist_ok=True)
-    (workdir / "models" / "checkpoints" / "sd_xl_base_1.0.safetensors").touch()
+    """What the workflows name, or the client would complain: models, without weights, and a picture."""
+    (workdir / "input").mkdir(parents=True, exist_ok=True)
+    for model in (model for name in NAMES for node in saved(name)["nodes"] for model in models(node)):
+        path = workdir / "models" / model["directory"] / model["name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     Image.new("RGB", (256, 64)).save(workdir / "input" / "example.png")  # wide: older clients let a node grow with its picture
 
 
@@ -85,18 +87,27 @@ def saved(name: str) -> dict:
     return json.loads((ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
 
 
-def use_demo_model(prompt: dict) -> None:
-    """Put the embedded model where a checkpoint and its prompts are: they are gigabytes away."""
-    loaders = [key for key, node in prompt.items() if node["class_type"] == "CheckpointLoaderSimple"]
-    for key in [key for key, node in prompt.items() if node["class_type"].startswith("CLIPTextEncode")]:
+def models(node: dict) -> list[dict]:
+    """The files that a saved node names, and where the client offers to download them from."""
+    return node.get("properties", {}).get("models", [])
+
+
+def use_demo_model(prompt: dict, transformer: bool = True) -> None:
+    """Put the embedded model where a model, its VAE and its prompts are: they are gigabytes away."""
+    kinds = {key: node["class_type"] for key, node in prompt.items()}
+    model = next((key for key, kind in kinds.items() if kind in ("CheckpointLoaderSimple", "UNETLoader")), None)
+    if model is None:
+        return
+    replaced = ("Loader", "CLIP", "Conditioning", "Guidance")
+    for key in [key for key, kind in kinds.items() if any(word in kind for word in replaced)]:
         del prompt[key]
-    for key in loaders:
-        prompt[key] = {"class_type": "FreeScaleDemoModel", "inputs": {"hat": "yes", "hue": 0.58, "framing": "portrait"}}
+    network = "transformer" if transformer and kinds[model] == "UNETLoader" else "U-Net"
+    values = {"hat": "yes", "hue": 0.58, "framing": "portrait", "network": network}
+    prompt[model] = {"class_type": "FreeScaleDemoModel", "inputs": values}
     for node in prompt.values():
         for name, value in node["inputs"].items():
-            if isinstance(value, list) and (value[0] in loaders or value[0] not in prompt):
-                slot = {"positive": 1, "negative": 2, "vae": 3}.get(name, 0)
-                node["inputs"][name] = [loaders[0], slot]
+            if isinstance(value, list) and (value[0] == model or value[0] not in prompt):
+                node["inputs"][name] = [model, {"positive": 1, "negative": 2, "vae": 3}.get(name, 0)]
 
 
 def default_value(kind: str | list, options: dict) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from editor import saved, use_demo_model
+from freescale.nodes.host.demo import HAS_TEXT_ALONE
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -104,7 +105,7 @@ class Comfy:
     def workflow(self, name: str, **changes) -> dict:
         """A file of workflows/ as a prompt, for the demo model, with changed widget values (all nodes that have them)."""
         prompt = to_prompt(saved(name), self.object_info)
-        use_demo_model(prompt)
+        use_demo_model(prompt, transformer=HAS_TEXT_ALONE)
         for node in prompt.values():
             node["inputs"].update({key: value for key, value in changes.items() if key in node["inputs"]})
         return prompt

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from editor import NAMES, SEED_CONTROLS, WIDGETS, saved
+from editor import NAMES, SEED_CONTROLS, WIDGETS, models, saved
 from freescale.nodes.host.demo import HAS_TEXT_ALONE
 from safetensors.torch import load_file
 
@@ -10,6 +10,11 @@ from tools.folders import PACK_NAME
 
 ARRANGED = ("Note", "MarkdownNote")  # nodes that only the editor has
 TITLE_HEIGHT = 30  # px above a node's position
+FOLDERS = {
+    "CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders",
+    "DualCLIPLoader": "text_encoders", "VAELoader": "vae",
+}  # fmt: skip
+PUBLISHERS = tuple(f"https://huggingface.co/{name}/" for name in ("stabilityai", "Comfy-Org", "comfyanonymous"))
 
 # What to make smaller, and the sizes (width, height) that must come out.
 RUNS = {
@@ -17,6 +22,10 @@ RUNS = {
     "freescale_demo_transformer": ({"steps": 3}, [(256, 256), (512, 512), (1024, 1024)]),
     "freescale_vs_direct": ({"steps": 2}, [(256, 256), (256, 256), (512, 512), (1024, 1024)]),
     "freescale_sdxl_4k": ({"steps": 2, "width": 192, "height": 128}, [(384, 256), (768, 512)]),
+    **{
+        f"freescale_{model}_4k": ({"steps": 3, "width": 192, "height": 128}, [(192, 128), (384, 256), (768, 512)])
+        for model in ("zimage", "flux", "qwen_image", "krea2")
+    },
     "freescale_enhance_image": ({"steps": 2, "megapixels": 0.05}, [(528, 400)]),
     "freescale_region_detail": ({"steps": 2}, [(512, 512), (512, 512)]),
     "freescale_region_detail_sdxl": ({"steps": 2, "width": 192, "height": 128}, [(384, 256)]),
@@ -71,10 +80,14 @@ def test_opens(comfy, name):
         assert number in output["links"] and number == entry["link"]
     savers = [node for node in nodes.values() if node["type"] == "SaveImage"]
     assert savers and all(value.startswith("freescale/") for node in savers for value in node["widgets_values"])
-    for loader in (node for node in nodes.values() if node["type"] == "CheckpointLoaderSimple"):
-        [model] = loader["properties"]["models"]
-        assert model["name"] == loader["widgets_values"][0] == model["url"].rsplit("/", 1)[1]
-        assert model["url"].startswith("https://huggingface.co/stabilityai/") and model["directory"] == "checkpoints"
+    notes = "".join(str(node.get("widgets_values")) for node in graph["nodes"] if node["type"] in ARRANGED)
+    for loader in (node for node in nodes.values() if node["type"] in FOLDERS):
+        files = [value for value in loader["widgets_values"] if value.endswith(".safetensors")]
+        assert files == [model["name"] for model in models(loader)]
+        for model in models(loader):
+            assert model["url"].startswith(PUBLISHERS) and model["url"].endswith(f"/{model['name']}")
+            assert model["directory"] == FOLDERS[loader["type"]]
+            assert model["url"].replace("/resolve/", "/blob/") in notes, "a note says where to get it"
 
 
 @pytest.mark.parametrize("name", NAMES)

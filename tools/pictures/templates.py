@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import partial
 
-from editor import NAMES, RENDERERS, launch, open_client, saved, use_demo_model
+from editor import NAMES, RENDERERS, launch, models, open_client, saved, use_demo_model
 from photographs import painter, photograph
 from PIL import Image, ImageDraw
 
@@ -16,7 +16,9 @@ from tools.prompts import run_prompt
 from tools.server import Server
 from tools.workflows import to_prompt
 
-SMALLER, DEMO = 4, {"cfg": 4.0, "seed": 5, "noise_seed": 5}  # the demo model's native picture is a quarter of SDXL's
+SMALLER = 4  # the demo model's native picture is a quarter of SDXL's
+TRANSFORMERS = {"zimage": 1, "flux": 2, "qwen_image": 3, "krea2": 8}  # templates by their models, and seeds to draw them by
+SEEDS = {f"freescale_{model}_4k": seed for model, seed in TRANSFORMERS.items()}
 EXAMPLE = ("freescale_sdxl_4k", "Stage 0 (1024 px)")  # the picture that freescale_enhance_image enlarges
 PREVIEWED = {"RegionDetailMask": ("overlay", 2), "LoadImage": ("input", 0)}  # outputs that a thumbnail shows, by node
 PAINTING = (  # where a template has none yet: the meadow, and the face of seed 5
@@ -28,18 +30,19 @@ THUMBNAIL = 512  # px
 
 
 def needs_download(graph: dict) -> bool:
-    """Whether a template is made for a checkpoint."""
-    return any(node["type"] == "CheckpointLoaderSimple" for node in graph["nodes"])
+    """Whether a template is made for models that are not in the pack."""
+    return any(models(node) for node in graph["nodes"])
 
 
-def smaller(prompt: dict) -> None:
-    """Make a prompt that was written for SDXL one for the demo model, in its sizes."""
+def smaller(prompt: dict, seed: int) -> None:
+    """Make a prompt that was written for a model of 1024 px one for the demo model, in its sizes."""
     use_demo_model(prompt)
     for inputs in (node["inputs"] for node in prompt.values()):
         inputs |= {name: inputs[name] // SMALLER for name in ("width", "height") if isinstance(inputs.get(name), int)}
         if "megapixels" in inputs:
             inputs["megapixels"] /= SMALLER**2
-        inputs |= {name: value for name, value in DEMO.items() if name in inputs}
+        wanted = {"cfg": 4.0, "seed": seed, "noise_seed": seed, "steps": max(20, inputs.get("steps", 0))}
+        inputs |= {name: value for name, value in wanted.items() if name in inputs}
 
 
 def run(server: Server, name: str) -> dict:
@@ -50,7 +53,7 @@ def run(server: Server, name: str) -> dict:
     graph = saved(name)
     prompt = to_prompt(graph, server.object_info)
     if needs_download(graph):
-        smaller(prompt)
+        smaller(prompt, SEEDS.get(name, 5))
     for node, entry in list(prompt.items()):
         if entry["class_type"] in PREVIEWED:
             title, output = PREVIEWED[entry["class_type"]]
@@ -150,6 +153,7 @@ FROM_RUNS: dict[str, tuple[str, Callable[[By], Image.Image]]] = {
         "freescale_sdxl_4k",
         lambda by: slices(*(face(by[title][0]) for title in ("Stage 0 (1024 px)", "Save 2048 px", "Save 4096 px"))),
     ),
+    **{f"workflows/{name}.jpg": (name, lambda by: fitted(by["Save 4096 px"][0])) for name in SEEDS},
     "workflows/freescale_enhance_image.jpg": (
         "freescale_enhance_image", lambda by: slices(face(by["input"][0]), face(by["Save the enlarged picture"][0]))
     ),
