@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tools.prompts import ENDINGS, refusal, saved_images
-from tools.server import Server
+from tools.server import Server, link_pack
 from tools.workflows import to_prompt
 
 TINY_SD3 = "tiny_sd3.safetensors"  # what FreeScale cannot use: a transformer, and a VAE of 16 channels
@@ -139,8 +139,9 @@ def _tiny_vae() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def comfy(host, tmp_path_factory):
-    """The server, with previews on, a picture to enlarge, and models that FreeScale cannot use."""
+    """The server, with previews on, a picture to enlarge, models that FreeScale cannot use, and a neighbour."""
     workdir = tmp_path_factory.mktemp("comfyui")
+    link_pack(Path(__file__).parent / "neighbour", workdir / "custom_nodes" / "neighbour")
     (workdir / "input").mkdir()
     models = workdir / "models"
     for folder, weights in (("diffusion_models", _tiny_transformer()), ("vae", _tiny_vae())):

@@ -137,10 +137,38 @@ def prompts(draw, inputs: dict[str, tuple]) -> tuple[dict, tuple[int, int], bool
     for name in ("image", "mask"):
         if draw(st.booleans()):
             prompt["regions"]["inputs"][name] = [{"image": "picture"}.get(name, name), 0]
+    area = draw(st.none() | areas(*((rows, columns) if start == {"image"} else (height, width))))
+    if area:
+        between(prompt, "demo", *area, slot=1)
+    # SaveImage takes no bfloat16, and ComfyUI itself divides 0 by 0 in float16 where no prompt's area lies.
+    for kind, name, narrow in (("LATENT", "latent", not area), ("MASK", "mask", True), ("IMAGE", "picture", True)):
+        if dtype := draw(st.sampled_from([None, None, *["float16"] * narrow, *["bfloat16"] * (kind != "IMAGE")])):
+            between(prompt, name, f"NeighbourHalf{kind}", "value", {"dtype": dtype})
+    for name in ("kind", "blend"):
+        if draw(st.integers(0, 3)) == 0:
+            between(prompt, name, "NeighbourLying", "sampler", {})
     if draw(st.booleans()):
         prompt["cascade"]["inputs"]["detail_map"] = prompt["blend"]["inputs"]["detail_map"] = ["regions", 0]
     prompt = {key: node for key, node in prompt.items() if key in needed(prompt, "save")}
     return prompt, (rows, columns) if start == {"image"} else (height, width), not wrong
+
+
+@st.composite
+def areas(draw, height: int, width: int) -> tuple[str, str, dict]:
+    """A node that binds a prompt to a part of a picture, in px or in shares of it: (its class, its input, its values)."""
+    shares = [draw(st.floats(0, 0.9)) for _ in "xy"], [draw(st.floats(0.1, 1)) for _ in "xy"]
+    x, y, wide, high = (share * side for pair in shares for share, side in zip(pair, (width, height)))
+    values = dict(x=int(x), y=int(y), width=max(64, int(wide)), height=max(64, int(high)), strength=draw(st.floats(0.1, 2)))
+    if draw(st.booleans()):
+        return "ConditioningSetArea", "conditioning", {name: v if name == "strength" else v // 8 * 8 for name, v in values.items()}
+    return "ConditioningSetAreaPercentage", "conditioning", values | dict(zip(("x", "y", "width", "height"), sum(shares, [])))
+
+
+def between(prompt: dict, source: str, kind: str, name: str, values: dict, slot: int = 0) -> None:
+    """Lead all that is wired to a node's output through another node."""
+    for node in prompt.values():
+        node["inputs"] = {n: [f"{source} by {kind}", 0] if v == [source, slot] else v for n, v in node["inputs"].items()}
+    prompt[f"{source} by {kind}"] = {"class_type": kind, "inputs": {name: [source, slot], **values}}
 
 
 def needed(prompt: dict, node: str) -> set[str]:
