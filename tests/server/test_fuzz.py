@@ -160,7 +160,8 @@ def areas(draw, height: int, width: int) -> tuple[str, str, dict]:
     x, y, wide, high = (share * side for pair in shares for share, side in zip(pair, (width, height)))
     values = dict(x=int(x), y=int(y), width=max(64, int(wide)), height=max(64, int(high)), strength=draw(st.floats(0.1, 2)))
     if draw(st.booleans()):
-        return "ConditioningSetArea", "conditioning", {name: v if name == "strength" else v // 8 * 8 for name, v in values.items()}
+        cells = {name: value if name == "strength" else value // 8 * 8 for name, value in values.items()}
+        return "ConditioningSetArea", "conditioning", cells
     return "ConditioningSetAreaPercentage", "conditioning", values | dict(zip(("x", "y", "width", "height"), sum(shares, [])))
 
 
