@@ -23,7 +23,12 @@ def packed(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return out
 
 
+def write(weights: dict[str, torch.Tensor], path: Path) -> str:
+    """Pack into a file; its hash."""
+    data = save(packed(weights))
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
 if __name__ == "__main__":
-    data = save(packed(load_file(sys.argv[1])))
-    Path(sys.argv[2]).write_bytes(data)
-    print(hashlib.sha256(data).hexdigest())
+    print(write(load_file(sys.argv[1]), Path(sys.argv[2])))

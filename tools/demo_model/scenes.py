@@ -61,20 +61,27 @@ def random_scene(rng: np.random.Generator, hat: bool | None = None, hue: float |
     )
 
 
-def random_view(rng: np.random.Generator, framing: str) -> View:
-    """A view of the named framing: the whole face, any part of it down to a third of a radius, or none of it."""
+def random_view(rng: np.random.Generator, framing: str, aspect: float = 1.0) -> View:
+    """A view of the named framing: the whole face, any part of it down to a third of a radius, or none of it.
+
+    `aspect` is width by height. The *longer* side is drawn, but of a portrait the shorter one, into which the face must fit.
+    """
+    of_side = min(aspect, 1), min(1 / aspect, 1)  # width and height, by the longer side
     if framing == "portrait":
-        width = float(np.exp(rng.uniform(np.log(3.3), np.log(6.0))))
+        side = float(np.exp(rng.uniform(np.log(3.3), np.log(6.0)))) / min(of_side)
+        width, height = (side * part for part in of_side)
         # The face with its hat spans x ±1.2 and y −1.9 … 1.15.
-        x, y = (rng.uniform(high - width / 2, low + width / 2) for low, high in ((-1.25, 1.25), (-1.95, 1.2)))
+        spans = (-1.25, 1.25, width), (-1.95, 1.2, height)
+        x, y = (rng.uniform(high - length / 2, low + length / 2) for low, high, length in spans)
         return View(x, y, width)
     if framing == "close-up":
-        width = float(np.exp(rng.uniform(np.log(0.3), np.log(3.0))))
-        return View(rng.uniform(-1.1, 1.1), rng.uniform(-1.8, 1.15), width)
-    width = float(np.exp(rng.uniform(np.log(0.4), np.log(4.0))))
-    side = -1 if rng.random() < 0.5 else 1
-    beside = View(side * (1.4 + width / 2 + rng.uniform(0, 1.5)), rng.uniform(-2.5, 3.5), width)
-    below = View(rng.uniform(-3, 3), rng.uniform(1.4, 4.0) + width / 2, width)
+        side = float(np.exp(rng.uniform(np.log(0.3), np.log(3.0))))
+        return View(rng.uniform(-1.1, 1.1), rng.uniform(-1.8, 1.15), side * of_side[0])
+    side = float(np.exp(rng.uniform(np.log(0.4), np.log(4.0))))
+    width, height = (side * part for part in of_side)
+    left_or_right = -1 if rng.random() < 0.5 else 1
+    beside = View(left_or_right * (1.4 + width / 2 + rng.uniform(0, 1.5)), rng.uniform(-2.5, 3.5), width)
+    below = View(rng.uniform(-3, 3), rng.uniform(1.4, 4.0) + height / 2, width)
     return beside if rng.random() < 0.5 else below
 
 

@@ -7,10 +7,9 @@ writes model.safetensors (fp16) with model.json (hash, seed, losses) into nodes/
 import argparse
 import hashlib
 import json
+import math
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,35 +21,14 @@ import torch.nn.functional as F
 DEMO = Path(__file__).resolve().parents[2] / "nodes" / "demo"  # where the pack keeps the model and what describes it
 sys.path.append(str(DEMO))
 
-from config import FRAMINGS, NATIVE, UNET, encode_conditions  # noqa: E402
-from scenes import random_scene, random_view, render  # noqa: E402
-from trainer import Trainer  # noqa: E402
+from config import NATIVE, UNET  # noqa: E402
+from data import CAPTIONS, caption, draw_all, encode  # noqa: E402
+from trainer import Trainer, adamw  # noqa: E402
 
 if TYPE_CHECKING:
     from comfy.taesd.taesd import TAESD
 
 LATENT_SCALE = 0.13025  # SDXL's: the VAE's raw latents get the standard deviation 1 / LATENT_SCALE
-CAPTIONS = 3  # different captions per picture
-FRAMING_SHARE = (0.45, 0.3, 0.25)
-
-
-def draw(seed: int, index: int) -> tuple[np.ndarray, bool, float, str]:
-    """Scene number `index`: its picture (uint8 HWC) and what a prompt would say of it."""
-    rng = np.random.default_rng((seed, index))
-    framing = str(rng.choice(FRAMINGS, p=FRAMING_SHARE))
-    scene = random_scene(rng)
-    return np.asarray(render(scene, random_view(rng, framing), NATIVE)), scene.hat, scene.hue, framing
-
-
-def caption(rng: np.random.Generator, hat: bool, hue: float, framing: str | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Conditions as a careless captioner gives them: often incomplete, seldom 'portrait' for a crop of one."""
-    if rng.random() < 0.1:
-        return encode_conditions(None, None, None)
-    if framing == "portrait":
-        framing = framing if rng.random() < 0.8 else None
-    else:
-        framing = (None, framing, "portrait")[rng.choice(3, p=[0.6, 0.37, 0.03])]
-    return encode_conditions(hat if rng.random() < 0.9 else None, hue if rng.random() < 0.9 else None, framing)
 
 
 def micro_conditioning(batch: int, device: torch.device) -> torch.Tensor:
@@ -60,6 +38,16 @@ def micro_conditioning(batch: int, device: torch.device) -> torch.Tensor:
     side = torch.where(torch.rand(batch, 1, device=device) < 0.3, torch.randint(2, 17, (batch, 1), device=device) * 64.0, NATIVE)
     zero = torch.zeros_like(side)
     return timestep_embedding(torch.cat([side, side, zero, zero, side, side], 1).flatten(), 256).reshape(batch, -1)
+
+
+def rate(count: int, done: float) -> float:
+    """Warm-up, then a cosine."""
+    return min((count + 1) / 200, 1) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def decay(count: int) -> float:
+    """Of the averaged weights."""
+    return min(0.996, count / (count + 100))
 
 
 def initialise(module: torch.nn.Module) -> None:
@@ -90,15 +78,9 @@ def train_vae(vae: "TAESD", pictures: torch.Tensor, steps: int, batch: int, devi
         spread = z.mean((0, 2, 3)).square().mean() + (z.std((0, 2, 3)) - 1).square().mean()
         return (y - x).abs().mean() + edges + 0.1 * spread
 
-    trainer = Trainer(vae, 1e-3, steps)
+    trainer = Trainer(vae, [adamw(vae.parameters(), 1e-3, weight_decay=1e-3)], rate, decay, steps)
     trainer.run(loss)
     return trainer
-
-
-@torch.no_grad()
-def encode(vae: "TAESD", pictures: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Latents of uint8 pictures, as the U-Net sees them."""
-    return vae.taesd_encoder(pictures.to(device, torch.float32) / 255)
 
 
 def rgb_factors(latents: torch.Tensor, pictures: torch.Tensor) -> np.ndarray:
@@ -127,8 +109,9 @@ def train_unet(unet, latents, captions, args: argparse.Namespace, save, device: 
             out = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context=tokens[said], y=y, transformer_options={})
         return F.mse_loss(out.float(), noise)
 
-    trainer = Trainer(unet, args.unet_rate, args.unet_steps, args.unet_minutes)
-    trainer.run(loss, save, graph=device.type == "cuda")
+    optimizer = adamw(unet.parameters(), args.unet_rate, weight_decay=1e-3)
+    trainer = Trainer(unet, [optimizer], rate, decay, args.unet_steps, args.unet_minutes)
+    trainer.run(loss, lambda: save(trainer.average), graph=device.type == "cuda")
     return trainer
 
 
@@ -170,11 +153,9 @@ def main() -> None:
     torch.set_flush_denormal(True)
 
     began = time.time()
-    with ProcessPoolExecutor() as pool:
-        drawn = list(pool.map(partial(draw, args.seed), range(args.scenes), chunksize=200))
-    pictures = torch.from_numpy(np.stack([d[0] for d in drawn])).movedim(-1, 1).contiguous()
+    pictures, said = draw_all(args.seed, NATIVE, NATIVE, range(args.scenes))
     rng = np.random.default_rng(args.seed)
-    captions = [caption(rng, *d[1:]) for _ in range(2 * CAPTIONS) for d in drawn]  # every picture exists mirrored too
+    captions = [caption(rng, *s) for _ in range(2 * CAPTIONS) for s in said]  # every picture exists mirrored too
     print(f"{args.scenes} scenes drawn in {time.time() - began:.0f} s", flush=True)
 
     vae = TAESD(latent_channels=4).to(device).to(memory_format=torch.channels_last)

@@ -1,27 +1,70 @@
 """Training to the end of a number of steps or minutes."""
 
-import math
 import time
+from collections.abc import Callable, Iterable
 
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+AVERAGE_EVERY, REPORT_EVERY = 8, 250  # steps
+SAVE_EVERY = 90  # seconds
+
+
+def adamw(parameters: Iterable[torch.nn.Parameter], rate: float, **options) -> torch.optim.AdamW:
+    """AdamW whose learning rate is a tensor, which a recorded CUDA graph reads anew at each replay."""
+    parameters = list(parameters)
+    gpu = parameters[0].is_cuda
+    lr = torch.tensor(rate, device=parameters[0].device)
+    return torch.optim.AdamW(parameters, lr, fused=gpu, foreach=False, capturable=gpu, **options)
+
 
 class Trainer:
-    """AdamW with warm-up, cosine decay (over the steps, or over the minutes if given) and averaged weights."""
+    """Runs optimizers by a schedule over the steps (or over the minutes if given), and averages the weights.
 
-    def __init__(self, module: torch.nn.Module, lr: float, steps: int, minutes: float = 0):
-        self.module, self.lr, self.steps, self.minutes = module, lr, steps, minutes
+    `rate` gives the share of the highest learning rates, which are tensors, by the number of steps done and by how much of the
+    training is done; `decay` gives the average's by the number of steps.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        optimizers: list[torch.optim.Optimizer],
+        rate: Callable[[int, float], float],
+        decay: Callable[[int], float],
+        steps: int,
+        minutes: float = 0,
+    ):
+        self.module, self.optimizers, self.rate, self.decay = module, optimizers, rate, decay
+        self.steps, self.minutes = steps, minutes
+        self.highest = [group["lr"].item() for group in self._groups()]
         self.count, self.began = 0, time.time()
         self.device = next(module.parameters()).device
-        self.rate = torch.tensor(lr / 200, device=self.device)
-        gpu = self.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(
-            module.parameters(), lr=self.rate, weight_decay=1e-3, fused=gpu, foreach=False, capturable=gpu
-        )
         self.average = {k: v.detach().clone() for k, v in module.state_dict().items()}
         self.losses: list[float] = []
-        self.running = torch.zeros(2, device=self.device)
+        self.running = torch.zeros(2, device=self.device)  # sum and number of the losses since the last report
+
+    def _groups(self) -> list[dict]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def state_dict(self) -> dict:
+        """All that going on needs."""
+        return {
+            "module": self.module.state_dict(),
+            "average": self.average,
+            "optimizers": [optimizer.state_dict()["state"] for optimizer in self.optimizers],
+            "count": self.count,
+            "seconds": time.time() - self.began,
+            "losses": self.losses,
+            "running": self.running,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from there."""
+        self.module.load_state_dict(state["module"])
+        for optimizer, its in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": its})
+        self.began = time.time() - state["seconds"]
+        self.average, self.count, self.losses, self.running = (state[k] for k in ("average", "count", "losses", "running"))
 
     def summary(self) -> dict:
         """What is recorded of a training run."""
@@ -35,35 +78,41 @@ class Trainer:
         """How much of the training is done, 0 … 1."""
         return min(1, max(self.count / self.steps, self.minutes and (time.time() - self.began) / (60 * self.minutes)))
 
-    def run(self, loss_of, save=None, graph: bool = False) -> None:
+    def run(self, loss_of: Callable, save: Callable | None = None, graph: bool = False) -> None:
         """Train to the end; `graph` records one step as a CUDA graph and replays it, which needs a loss made on the GPU."""
         step = self._recorded(loss_of) if graph else lambda: self._update(loss_of)
         saved = time.time()
         while (done := self.progress()) < 1:
-            self.rate.fill_(self.lr * min((self.count + 1) / 200, 1) * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2))
+            for group, highest in zip(self._groups(), self.highest):
+                group["lr"].fill_(highest * self.rate(self.count, done))
             step()
             self.count += 1
-            if self.count % 8 == 0:
+            if self.count % AVERAGE_EVERY == 0:
                 state = self.module.state_dict()
-                decay = min(0.996, self.count / (self.count + 100))
-                get_ema_multi_avg_fn(decay)(list(self.average.values()), [state[k] for k in self.average], None)
-            if self.count % 500 == 0:
-                total, number = self.running.tolist()
-                self.losses.append(total / number)
-                self.running.zero_()
-                print(f"  step {self.count}  loss {self.losses[-1]:.5f}  {time.time() - self.began:.0f} s", flush=True)
-            if save and time.time() - saved > 90:
-                save(self.average)
+                get_ema_multi_avg_fn(self.decay(self.count))(list(self.average.values()), [state[k] for k in self.average], None)
+            if self.count % REPORT_EVERY == 0:
+                self._report()
+            if save and time.time() - saved >= SAVE_EVERY:
+                save()
                 saved = time.time()
+        if self.running[1]:
+            self._report()
         self.module.load_state_dict(self.average)
         self.module.eval().requires_grad_(False)
 
+    def _report(self) -> None:
+        total, number = self.running.tolist()
+        self.losses.append(total / number)
+        self.running.zero_()
+        print(f"  step {self.count}  loss {self.losses[-1]:.5f}  {time.time() - self.began:.0f} s", flush=True)
+
     def _update(self, loss_of) -> None:
-        self.optimizer.zero_grad(set_to_none=False)
+        self.module.zero_grad(set_to_none=False)
         loss = loss_of()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.running += torch.stack([loss.detach().float(), torch.ones_like(self.running[0])])
 
     def _recorded(self, loss_of):

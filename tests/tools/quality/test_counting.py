@@ -8,11 +8,11 @@ from PIL import Image
 from tools.demo_model.scenes import View, random_scene, random_view, render
 
 
-@pytest.mark.parametrize("size", [256, 512, 1024])
-def test_one_character_is_two_pupils_and_a_mouth(size):
+@pytest.mark.parametrize("width, height", [(256, 256), (512, 512), (1024, 1024), (384, 704), (704, 384)])
+def test_one_character_is_two_pupils_and_a_mouth(width, height):
     rng = np.random.default_rng(7)
     for _ in range(12):
-        assert parts(render(random_scene(rng), random_view(rng, "portrait"), size)) == (2, 1)
+        assert parts(render(random_scene(rng), random_view(rng, "portrait", width / height), width, height)) == (2, 1)
 
 
 def test_two_characters_are_four_pupils_and_two_mouths():
@@ -23,7 +23,8 @@ def test_two_characters_are_four_pupils_and_two_mouths():
     assert parts(pair) == (4, 2)
 
 
-def test_the_meadow_is_empty():
+@pytest.mark.parametrize("width, height", [(256, 256), (192, 352), (352, 192)])
+def test_the_meadow_is_empty(width, height):
     rng = np.random.default_rng(9)
     for _ in range(12):
-        assert parts(render(random_scene(rng), random_view(rng, "backdrop"), 256)) == (0, 0)
+        assert parts(render(random_scene(rng), random_view(rng, "backdrop", width / height), width, height)) == (0, 0)
