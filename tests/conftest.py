@@ -16,6 +16,7 @@ from tools.processes import find_chromium  # noqa: E402
 
 for _path in (
     "tools/bench/layer",
+    "tools/bench/transformer",
     "tools/bench/unet",
     "tools/quality/figures",
     "tools/quality/report",

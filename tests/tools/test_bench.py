@@ -1,12 +1,14 @@
 """The bench's own code at tiny sizes: it runs, and what it compares draws the same."""
 
 from argparse import Namespace
+from dataclasses import replace
 
 import families
 import layer
 import measure
 import pytest
 import torch
+import transformer
 import unet
 from freescale.freescale_core.geometry import enlargement
 
@@ -55,3 +57,28 @@ def test_the_count_of_memory_equals_that_of_a_real_call():
         patched, counted = (families.with_scale_fusion(m, **settings) for m in (model, empty))
         taken = measure.peak(unet.call(patched, 384, 1, CPU, torch.float32), CPU)
         assert abs(unet.counted(counted, 384, 1, torch.float32) / taken - 1) < 0.02
+
+
+@pytest.mark.parametrize("name", transformer.MODELS)
+def test_a_fast_call_of_a_transformer_is_less_work_than_direct_sampling(name):
+    """At the real width; the layers are alike, so that few of them tell. It grows with the picture, not with its square."""
+    found = transformer.run_model(name, transformer.MODELS[name], Namespace(sides=[2048, 4096], seconds=[], depth=0))
+    direct, fast, exact = (found["flop"][way] for way in ("direct", "Fast", "Exact"))
+    assert fast[2048] <= 0.85 * direct[2048] and fast[4096] <= 0.35 * direct[4096]
+    assert fast[4096] == pytest.approx(4 * fast[2048], rel=0.05) and exact[4096] > direct[4096]
+
+
+def test_the_count_of_a_transformers_memory_is_near_that_of_a_real_call(monkeypatch):
+    monkeypatch.setattr(transformer, "TEXT_TOKENS", 16)
+    small = dict(hidden_size=64, num_heads=2, axes_dim=[8, 12, 12], depth=1, depth_single_blocks=1)
+    flux = replace(transformer.MODELS["FLUX.1-dev"], network=transformer.MODELS["FLUX.1-dev"].network | small)
+    empty, real = (flux.build(1, torch.float32, device) for device in (META, CPU))
+    for way in ("direct", "Fast"):
+        counted, taken = (
+            measure.peak(transformer.call(transformer.variants(model)[way], 4096, 2048, device, torch.float32, **more), device)
+            for model, device, more in (
+                (empty, META, dict(optimized_attention_override=transformer.no_attention)),
+                (real, CPU, {}),
+            )
+        )
+        assert counted == pytest.approx(taken, rel=0.1)

@@ -1,4 +1,4 @@
-"""python dev.py bench [layer | growth | step | memory | cascade]: Scale Fusion's speed and memory against its rivals.
+"""python dev.py bench [layer | growth | step | memory | transformer | cascade]: Scale Fusion's speed and memory against its rivals.
 
 Without a name all of them run, in about an hour on two CPU cores. What is compared runs in one process, in turns, after
 a warm-up; ratios are of medians. It runs on a GPU where there is one (CUDA_VISIBLE_DEVICES= hides it), in float16 there.
@@ -24,6 +24,7 @@ import inside  # noqa: E402, F401  a real ComfyUI with the pack in it
 import cascade  # noqa: E402
 import layer  # noqa: E402
 import measure  # noqa: E402
+import transformer  # noqa: E402
 import unet  # noqa: E402
 
 KINDS = {  # name → (its arguments, what runs, what draws its figures)
@@ -31,6 +32,7 @@ KINDS = {  # name → (its arguments, what runs, what draws its figures)
     "growth": (layer.add_growth_arguments, layer.run_growth, layer.draw_growth),
     "step": (unet.add_arguments, unet.run, unet.draw),
     "memory": (unet.add_memory_arguments, unet.run_memory, unet.draw_memory),
+    "transformer": (transformer.add_arguments, transformer.run, transformer.draw),
     "cascade": (cascade.add_arguments, cascade.run, cascade.draw),
 }
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from comfy.ldm.flux.model import Flux
 
 SIDES = (12, 13, 14, 15, 16, 17, 18, 20, 22)  # tokens
-BUCKETS = tuple(zip(SIDES, reversed(SIDES)))  # height and width: 247 … 264 tokens each, as many as a native square has
+BUCKETS = tuple(zip(SIDES, reversed(SIDES)))  # height and width: 252 … 264 tokens each, as many as a native square has
 TOKEN = 16  # px a side: 2 × 2 latent cells of 8 px
 MUON_RATE, ADAMW_RATE = 0.02, 2e-3
 RECIPE = (
