@@ -43,5 +43,13 @@ export function follow(node, name, after) {
 /** Add a widget with an element: as large as its node allows, at any zoom, and never in the properties panel, which would give it its own width. */
 export function addElement(node, name, type, element, options) {
   element.classList.add("widget-expands"); // how Nodes 2.0 knows what takes the room that is left
-  return node.addDOMWidget(name, type, element, { hideOnZoom: false, hideInPanel: true, ...options });
+  const onDraw = () => widget.syncLiveVisibilityOptions?.(); // newer clients keep what they have read of the options
+  const widget = node.addDOMWidget(name, type, element, { hideOnZoom: false, onDraw, ...options });
+  Object.defineProperty(widget.options, "hideInPanel", { get: () => !isChoosingForApp(), configurable: true, enumerable: true });
+  return widget;
+}
+
+/** Whether the inputs of an app are being chosen on the classic canvas: the client takes none then that its panel may not show. */
+function isChoosingForApp() {
+  return !LiteGraph.vueNodesMode && app.extensionManager?.workflow?.activeWorkflow?.activeMode === "builder:inputs";
 }
