@@ -55,6 +55,7 @@ export const page = (styles) => `<!doctype html>
         <input type="range" id="opacity" min="0" max="1" step="0.05" />
       </label>
       <p id="meaning" data-text="meaning"></p>
+      <p id="notice" role="alert"></p>
       <p id="status" role="status"></p>
     </aside>
     <main id="stage" tabindex="0" role="application" data-title="stage">
