@@ -10,9 +10,24 @@ export function addStyles(file) {
 /** An image of ComfyUI's folders, or null where there is none. */
 export async function load(file) {
   if (!file) return null;
-  const image = new Image();
-  image.src = api.apiURL(`/view?${new URLSearchParams({ ...file, rand: Math.random() })}`);
-  return image.decode().then(() => image, () => null);
+  const src = api.apiURL(`/view?${new URLSearchParams({ ...file, rand: Math.random() })}`);
+  // Servers may send it from another origin: if that allows it, the pixels can be read; if not, the picture can still be shown.
+  for (const crossOrigin of ["anonymous", null]) {
+    const image = Object.assign(new Image(), { crossOrigin, src });
+    if (await image.decode().then(() => true, () => false)) return image;
+  }
+  return null;
+}
+
+/** [width, height] of the image's pixels as RGBA bytes, or null where the browser must not read them. */
+export function pixelsOf(image, width, height) {
+  const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0, width, height);
+  try {
+    return context.getImageData(0, 0, width, height).data;
+  } catch {
+    return null;
+  }
 }
 
 /** What the client remembers of the node's last run, after undo or a change of tab, which make nodes anew. */
@@ -43,5 +58,13 @@ export function follow(node, name, after) {
 /** Add a widget with an element: as large as its node allows, at any zoom, and never in the properties panel, which would give it its own width. */
 export function addElement(node, name, type, element, options) {
   element.classList.add("widget-expands"); // how Nodes 2.0 knows what takes the room that is left
-  return node.addDOMWidget(name, type, element, { hideOnZoom: false, hideInPanel: true, ...options });
+  const onDraw = () => widget.syncLiveVisibilityOptions?.(); // newer clients keep what they have read of the options
+  const widget = node.addDOMWidget(name, type, element, { hideOnZoom: false, onDraw, ...options });
+  Object.defineProperty(widget.options, "hideInPanel", { get: () => !isChoosingForApp(), configurable: true, enumerable: true });
+  return widget;
+}
+
+/** Whether the inputs of an app are being chosen on the classic canvas: the client takes none then that its panel may not show. */
+function isChoosingForApp() {
+  return !LiteGraph.vueNodesMode && app.extensionManager?.workflow?.activeWorkflow?.activeMode === "builder:inputs";
 }

@@ -1,18 +1,20 @@
 // FreeScale Region Detail in the editor: the `regions` widget shows the map over the picture and opens the painter.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { addElement, addStyles, follow, lastOutput, load, rememberedOutput } from "./node.js";
-import { legend } from "./painter/colours.js";
+import { addElement, addStyles, follow, lastOutput, load, pixelsOf, rememberedOutput } from "./node.js";
+import { legend, USUAL } from "./painter/colours.js";
 import { openDialog } from "./painter/dialog.js";
 import { readPainting, writePainting } from "./painter/painting.js";
 import { DetailRaster, drawnOn, gridOf } from "./painter/raster.js";
 import { loadTexts } from "./painter/texts.js";
+import { allNodes, originOf, valueOf } from "./wires.js";
 
 const NODE = "RegionDetailMask";
 const WIDGET = "FREESCALE_REGIONS"; // the widgetType that the node's schema names
 const PREVIEW_SIDE = 512; // px of the map on the node
 const PREVIEW_SHARE = 0.1; // of the work that the painter may do: a workflow that is opened must not block the editor
 const NO_PICTURE_SIDE = 1024;
+const DETAILS = ["detail_inside", "detail_outside"];
 const settings = { tool: "brush", detail: 3, size: 0.06, hardness: 0.5, opacity: 0.7 }; // of the painter, for every node
 
 addStyles("./region_detail.css");
@@ -23,12 +25,15 @@ class Regions {
   painting = readPainting("");
   backdrop = null; // images, once loaded
   mask = null;
+  given = {}; // the files of both that the last run told of
+  drawn = []; // the details that the map was drawn with
+  texts = {};
 
   constructor(node) {
     this.node = node;
     this.element = Object.assign(document.createElement("div"), { className: "freescale-regions" });
     this.element.innerHTML = `<canvas role="img" width="${PREVIEW_SIDE}" height="${PREVIEW_SIDE}"></canvas>
-      <div><div class="scale"></div><div class="ticks"></div></div>
+      <div><div class="scale"></div><div class="ticks"></div></div><p class="notice" role="status"></p>
       <div class="buttons"><button type="button" class="paint"></button><button type="button" class="fetch"></button></div>`;
     this.canvas = this.element.querySelector("canvas");
     legend(...this.element.querySelectorAll(".scale, .ticks"));
@@ -42,6 +47,8 @@ class Regions {
 
   async label() {
     const { texts } = await loadTexts(app, api, "freescalePainter");
+    this.texts = texts;
+    this.refresh();
     for (const [name, text, title] of [["paint", "paint", "paintHint"], ["fetch", "fetch", "fetchHint"]])
       Object.assign(this.element.querySelector(`.${name}`), { textContent: texts[text], title: texts[title] });
     this.canvas.setAttribute("aria-label", texts.preview);
@@ -65,21 +72,36 @@ class Regions {
     return gridOf([this.painting.aspect, 1], NO_PICTURE_SIDE);
   }
 
-  value(name) {
-    return Number(this.node.widgets.find((widget) => widget.name === name).value);
+  /** α inside and outside of the mask, undefined where only a run can tell. */
+  get details() {
+    return DETAILS.map((name) => valueOf(this.node, name));
   }
 
-  /** {inside, outside, base (width, height) → α under the painting}. */
+  /** Which of the pictures that the node was given cannot be had. */
+  get lost() {
+    const { image, mask } = this.given;
+    const lost = { image: image && !this.backdrop, mask: mask && !(this.mask && pixelsOf(this.mask, 1, 1)) };
+    return Object.keys(lost).filter((name) => lost[name]);
+  }
+
+  /** {inside, outside, base (width, height) → α under the painting, notice}: what is not known is the usual, and the notice says so. */
   ground() {
-    const [inside, outside] = [this.value("detail_inside"), this.value("detail_outside")];
+    const { details, lost } = this;
+    const [inside = USUAL, outside = USUAL] = details;
     const base = (width, height) => {
-      if (!this.mask) return new Float32Array(width * height).fill(outside);
-      const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true });
-      context.drawImage(this.mask, 0, 0, width, height);
-      const { data } = context.getImageData(0, 0, width, height);
-      return Float32Array.from({ length: width * height }, (_, i) => outside + ((inside - outside) * data[4 * i]) / 255);
+      const shades = this.mask && pixelsOf(this.mask, width, height);
+      if (!shades) return new Float32Array(width * height).fill(lost.includes("mask") ? USUAL : outside);
+      return Float32Array.from({ length: width * height }, (_, i) => outside + ((inside - outside) * shades[4 * i]) / 255);
     };
-    return { inside, outside, base };
+    const unknown = DETAILS.filter((_, i) => details[i] === undefined);
+    const { texts } = this;
+    const notice = [[texts.unknown, unknown], [texts.lost, lost]].filter(([text, inputs]) => text && inputs.length);
+    return { inside, outside, base, notice: notice.map(([text, inputs]) => text.replace("{inputs}", inputs.join(", "))).join(" ") };
+  }
+
+  /** Draw anew if a value that is set elsewhere has changed. */
+  catchUp() {
+    if (this.details.some((value, i) => value !== this.drawn[i])) this.refresh();
   }
 
   /** Draw the map over the picture, at the next frame; nobody sees it behind the painter. */
@@ -98,6 +120,8 @@ class Regions {
     const context = this.canvas.getContext("2d");
     if (this.backdrop) context.drawImage(this.backdrop, 0, 0, shownWidth, shownHeight);
     const ground = this.ground();
+    this.drawn = this.details;
+    this.element.querySelector(".notice").textContent = ground.notice;
     const raster = new DetailRaster(width, height, ground.base(width, height), ground);
     raster.paintAll(this.painting.shapes);
     const overlay = Object.assign(document.createElement("canvas"), { width, height });
@@ -111,7 +135,9 @@ class Regions {
   /** After a run: the pictures that the node was given. */
   async executed({ backdrop, mask }) {
     this.file = null;
-    [this.backdrop, this.mask] = await Promise.all([load(backdrop?.[0]), load(mask?.[0])]);
+    const given = { image: backdrop?.[0], mask: mask?.[0] };
+    const [image, shown] = await Promise.all([load(given.image), load(given.mask)]);
+    Object.assign(this, { given, backdrop: image, mask: shown });
     this.refresh();
   }
 
@@ -123,7 +149,7 @@ class Regions {
   /** Before any run: the picture of a Load Image node that is wired to the input. */
   async findPicture() {
     await this.remember();
-    const origin = source(this.node, "image");
+    const origin = this.node.graph && originOf(this.node, "image"); // it may be on its way out
     const file = origin?.widgets?.find((widget) => widget.name === "image")?.value;
     const named = /^(?:(.*)\/)?([^/]+?)(?: \[(input|output|temp)\])?$/.exec(typeof file === "string" ? file : "");
     if (!named || this.file === file) return;
@@ -173,15 +199,6 @@ class Regions {
   }
 }
 
-/** The node that an input is wired to, past reroutes. */
-function source(node, input) {
-  if (!node.graph) return null; // on its way out
-  const slot = node.findInputSlot(input);
-  let origin = slot < 0 ? null : node.getInputNode(slot);
-  while (origin?.type === "Reroute") origin = origin.getInputNode(0);
-  return origin;
-}
-
 app.registerExtension({
   name: "FreeScale.RegionDetail",
   getCustomWidgets: () => ({
@@ -201,11 +218,21 @@ app.registerExtension({
     if (!regions) return;
     follow(node, "onExecuted", (output) => regions.executed(output));
     follow(node, "onConfigure", async () => regions.remember(await rememberedOutput(node)));
-    follow(node, "onConnectionsChange", () => regions.findPicture());
-    for (const name of ["detail_inside", "detail_outside"])
+    follow(node, "onConnectionsChange", () => {
+      regions.findPicture();
+      regions.refresh(); // when the wires are as they will be
+    });
+    for (const name of DETAILS)
       follow(node.widgets.find((widget) => widget.name === name), "callback", () => regions.refresh());
   },
   loadedGraphNode(node) {
     if (node.comfyClass === NODE) node.freescaleRegions.findPicture();
   },
+  afterConfigureGraph: catchUp, // a subgraph's values are set after those of the nodes in it
+  setup: () => api.addEventListener("graphChanged", catchUp),
 });
+
+/** Draw every map anew whose values have changed elsewhere: on a subgraph's face, or in a node that is wired to it. */
+function catchUp() {
+  for (const node of allNodes()) if (node.comfyClass === NODE) node.freescaleRegions?.catchUp();
+}

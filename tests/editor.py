@@ -31,9 +31,11 @@ CLIENT = Path(os.environ.get("FREESCALE_CLIENT") or Path(find_spec("comfyui_fron
 NODES_2 = "Comfy.VueNodes.Enabled"  # the setting that chooses the renderer; older clients have neither
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")  # the types of inputs that are widgets
 SEED_CONTROLS = ("fixed", "increment", "increment-wrap", "decrement", "randomize")
+SCRIPTS = [script.read_bytes() for script in CLIENT.glob("assets/*.js")]
 RENDERERS = ["classic canvas"]
-if any(NODES_2.encode() in script.read_bytes() for script in CLIENT.glob("assets/*.js")):
+if any(NODES_2.encode() in script for script in SCRIPTS):
     RENDERERS.append("Nodes 2.0")
+APPS = any(b"builder-selection-overlay" in script for script in SCRIPTS)  # whether it can make an app of a workflow
 
 FIT_VIEW = """top => {
     const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),
@@ -68,12 +70,12 @@ def launch(chromium: str) -> Iterator:
         browser.close()
 
 
-def open_client(server: Server, browser, renderer: str, width: int = 2900, height: int = 1300):
+def open_client(server: Server, browser, renderer: str, width: int = 2900, height: int = 1300, **options):
     """The web client's page, idle; `nodes_2` says which renderer it uses, `faults` collects its errors."""
     nodes_2 = renderer == "Nodes 2.0"
     for name, value in {**QUIET, NODES_2: nodes_2}.items():
         server.post(f"/settings/{name}", value)
-    page = browser.new_page(viewport={"width": width, "height": height})
+    page = browser.new_page(viewport={"width": width, "height": height}, **options)
     page.faults, page.nodes_2 = [], nodes_2
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.goto(server.url)

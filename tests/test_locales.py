@@ -70,7 +70,7 @@ def test_no_other_language_is_there():
 
 
 def test_the_painter_uses_all_of_them_and_no_other():
-    page = (SCRIPTS / "painter" / "index.html").read_text("utf-8")
+    page = (SCRIPTS / "painter" / "page.js").read_text("utf-8")
     used = set(re.findall(r'data-(?:text|title)="(\w+)"', page))
     for script in (*SCRIPTS.glob("painter/*.js"), SCRIPTS / "region_detail.js"):
         used |= set(re.findall(r"texts\.(?!js)(\w+)", script.read_text("utf-8")))

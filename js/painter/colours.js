@@ -2,7 +2,7 @@
 
 export const HIGHEST_DETAIL = 20;
 const TICKS = [0, 0.5, 1, 2, 3, 5, 20];
-const USUAL = 2;
+export const USUAL = 2;
 const HIGHEST_OPACITY = 0.85; // the picture is to be seen below
 // RGB beside the usual and at the far end
 const WARM = [[255, 170, 30], [200, 10, 10]];

@@ -11,7 +11,7 @@ export class Cursor {
   #shown = null; // where on the picture the cursor is, or null
   #byKey = false; // whether the arrow keys moved it last
 
-  /** `ring` and `status`: its elements; `view`, `raster`, `settings`: what it shows; `word`: goes before the α. */
+  /** `ring` and `status`: its elements; `view`, `raster`, `settings`: what it shows; `word`: goes before the α, or null: no α is told. */
   constructor({ ring, status, view, raster, settings, word }) {
     Object.assign(this, { ring, status, view, raster, settings, word });
   }
@@ -47,7 +47,7 @@ export class Cursor {
     const [x, y] = this.view.onStage(this.#shown);
     style.width = style.height = `${side}px`;
     style.transform = `translate(${x - side / 2}px, ${y - side / 2}px)`;
-    const inside = this.#shown.every((part) => part >= 0 && part < 1);
-    this.status.textContent = inside ? `${this.word} ${this.raster.shownAt(this.#shown).toFixed(2)}` : "";
+    const told = this.word && this.#shown.every((part) => part >= 0 && part < 1);
+    this.status.textContent = told ? `${this.word} ${this.raster.shownAt(this.#shown).toFixed(2)}` : "";
   }
 }

@@ -1,15 +1,18 @@
 // The painter's page in a dialog over the editor, in the colours of the client's theme.
+import { page } from "./page.js";
+import { openPainter } from "./painter.js";
 
 const COLOURS = { "--bg": "--comfy-menu-bg", "--fg": "--input-text", "--border": "--border-color", "--field": "--comfy-input-bg" };
 
 /** Open it with a session (see painter.js) but for its close(), and call `closed` at the end; the dialog. */
 export function openDialog(title, session, closed) {
   const dialog = Object.assign(document.createElement("dialog"), { className: "freescale-painter" });
-  const page = new URL("./index.html", import.meta.url).href;
-  const frame = Object.assign(document.createElement("iframe"), { src: page, title });
+  // Not from an address: proxies may forbid all that they answer to be framed (X-Frame-Options, frame-ancestors).
+  const srcdoc = page(new URL("./painter.css", import.meta.url).href);
+  const frame = Object.assign(document.createElement("iframe"), { srcdoc, title });
   frame.addEventListener("load", () => {
     theme(frame.contentDocument.documentElement);
-    frame.contentWindow.openPainter({ ...session, close: () => dialog.close() });
+    openPainter(frame.contentDocument, { ...session, close: () => dialog.close() });
   });
   dialog.addEventListener("close", () => {
     dialog.remove();

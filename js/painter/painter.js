@@ -15,15 +15,16 @@ const MAP_SIDE = 1024; // px of the map's longer side: as fine as the latent of 
 
 /**
  * Show a painting for editing. `session`: shapes, size [width, height] px of the picture, backdrop (an image or null),
- * base (width, height) → α under the painting, inside, outside, settings of tool and sliders as the last painting left
- * them, language, texts, change(shapes) after every stroke, restore() to what it was at first, close().
+ * base (width, height) → α under the painting, inside, outside, notice (what the map cannot show, in words, or ""), settings of tool and
+ * sliders as the last painting left them, language, texts, change(shapes) after every stroke, restore() to what it was at first, close().
  */
 export function openPainter(document, session) {
   const $ = (id) => document.getElementById(id);
-  const { settings, size, texts } = session;
+  const { settings, size, texts, notice } = session;
   const [stage, canvas] = [$("stage"), $("overlay")];
   label(document, session);
   legend($("ramp"), $("ticks"));
+  $("notice").textContent = notice;
   if (session.backdrop) Object.assign($("backdrop"), { src: session.backdrop.src, hidden: false });
 
   const [width, height] = drawnOn(session.shapes, gridOf(size, Math.min(MAP_SIDE, Math.max(...size))));
@@ -37,7 +38,7 @@ export function openPainter(document, session) {
   };
   const drawing = new Drawing({ raster, canvas, history, settings, aspect: size[0] / size[1], changed });
   const view = new View(stage, $("sheet"), size, () => cursor.show());
-  const cursor = new Cursor({ ring: $("cursor"), status: $("status"), view, raster, settings, word: texts.here ?? "α" });
+  const cursor = new Cursor({ ring: $("cursor"), status: $("status"), view, raster, settings, word: notice ? null : texts.here ?? "α" });
   const controls = new Controls(document, settings, () => cursor.show());
   const parts = { session, stage, view, drawing, cursor, controls };
   new Pointers(parts);

@@ -1,14 +1,11 @@
-<!doctype html>
+/** The painter's page, with the address of its styles. */
+export const page = (styles) => `<!doctype html>
 <html lang="en">
   <head>
     <meta charset="utf-8" />
     <meta name="viewport" content="width=device-width, initial-scale=1" />
     <title>FreeScale</title>
-    <link rel="stylesheet" href="painter.css" />
-    <script type="module">
-      import { openPainter } from "./painter.js";
-      window.openPainter = (session) => openPainter(document, session);
-    </script>
+    <link rel="stylesheet" href="${styles}" />
   </head>
   <body>
     <header>
@@ -58,6 +55,7 @@
         <input type="range" id="opacity" min="0" max="1" step="0.05" />
       </label>
       <p id="meaning" data-text="meaning"></p>
+      <p id="notice" role="alert"></p>
       <p id="status" role="status"></p>
     </aside>
     <main id="stage" tabindex="0" role="application" data-title="stage">
@@ -68,4 +66,4 @@
       <div id="cursor" aria-hidden="true"></div>
     </main>
   </body>
-</html>
+</html>`;
