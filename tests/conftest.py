@@ -16,8 +16,9 @@ from tools.processes import find_chromium  # noqa: E402
 
 for _path in (
     "tools/bench/layer",
-    "tools/bench/transformer",
     "tools/bench/unet",
+    "tools/bench/transformer",
+    "tests/server/neighbour",
     "tools/quality/figures",
     "tools/quality/report",
     "tests/install/beginner",

@@ -31,11 +31,14 @@ CLIENT = Path(os.environ.get("FREESCALE_CLIENT") or Path(find_spec("comfyui_fron
 NODES_2 = "Comfy.VueNodes.Enabled"  # the setting that chooses the renderer; older clients have neither
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")  # the types of inputs that are widgets
 SEED_CONTROLS = ("fixed", "increment", "increment-wrap", "decrement", "randomize")
-SCRIPTS = [script.read_bytes() for script in CLIENT.glob("assets/*.js")]
-RENDERERS = ["classic canvas"]
-if any(NODES_2.encode() in script for script in SCRIPTS):
-    RENDERERS.append("Nodes 2.0")
-APPS = any(b"builder-selection-overlay" in script for script in SCRIPTS)  # whether it can make an app of a workflow
+
+
+def client_knows(word: str) -> bool:
+    """Whether the web client's scripts have the word."""
+    return any(word.encode() in script.read_bytes() for script in CLIENT.glob("assets/*.js"))
+
+
+RENDERERS = ["classic canvas", *["Nodes 2.0"] * client_knows(NODES_2)]
 
 FIT_VIEW = """top => {
     const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),

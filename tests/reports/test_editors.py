@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from editor import APPS, NODES_2, RENDERERS, alone, open_client, show
+from editor import NODES_2, RENDERERS, alone, client_knows, open_client, show
 from painter import FRAME, REGIONS, Painter
 from PIL import Image
 
@@ -56,7 +56,7 @@ def paint(client, node: str) -> tuple[str, str]:
         client.evaluate("document.querySelector('.freescale-painter').close()")
 
 
-if APPS:
+if client_knows("builder-selection-overlay"):  # it can make an app of a workflow
 
     def test_the_painter_is_an_input_of_an_app(region, artifacts):
         """With Nodes 2.0 off it could not be chosen: the client takes no widget that its properties panel does not show (ComfyUI_frontend#16326)."""

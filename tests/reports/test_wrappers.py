@@ -7,24 +7,11 @@ from comfy.samplers import KSAMPLER
 from comfy_extras.nodes_lumina2 import RenormCFG
 from families import host_node
 from freescale.nodes.cascade.blend_sampler import FreeScaleBlendSampler
+from neighbour import lying
 
 SIZE = (8, 8)
 SIGMAS = torch.tensor([6.0, 3.0, 1.4, 0.6, 0.2, 0.0])
 NAMES = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_sde", "ddim", "dpm_adaptive"]
-
-
-def lied(model, x, sigmas, *, inner, factor, **kwargs):
-    """How Detail Daemon, Lying Sigma and Multiply Sigmas are built: the model is told other noise levels than the sampler."""
-
-    def lying(x, sigma, **extra_args):
-        return model(x, torch.where(sigma > 1, sigma, sigma * factor), **extra_args)
-
-    lying.inner_model = model.inner_model
-    return inner.sampler_function(lying, x, sigmas, **kwargs, **inner.extra_options)
-
-
-def lying(sampler, factor=0.9):
-    return KSAMPLER(lied, {"inner": sampler, "factor": factor})
 
 
 def blended(sampler, detail=2.0, detail_map=None):

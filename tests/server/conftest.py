@@ -1,6 +1,7 @@
 """One real ComfyUI server for all tests in this folder, and what they ask of it."""
 
 import json
+import shutil
 import time
 import urllib.error
 import uuid
@@ -17,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tools.prompts import ENDINGS, refusal, saved_images
-from tools.server import Server, link_pack
+from tools.server import Server
 from tools.workflows import to_prompt
 
 TINY_SD3 = "tiny_sd3.safetensors"  # what FreeScale cannot use: a transformer, and a VAE of 16 channels
@@ -141,8 +142,9 @@ def _tiny_vae() -> dict[str, torch.Tensor]:
 def comfy(host, tmp_path_factory):
     """The server, with previews on, a picture to enlarge, models that FreeScale cannot use, and a neighbour."""
     workdir = tmp_path_factory.mktemp("comfyui")
-    link_pack(Path(__file__).parent / "neighbour", workdir / "custom_nodes" / "neighbour")
-    (workdir / "input").mkdir()
+    for folder in ("input", "custom_nodes"):
+        (workdir / folder).mkdir()
+    shutil.copy(Path(__file__).parent / "neighbour.py", workdir / "custom_nodes")
     models = workdir / "models"
     for folder, weights in (("diffusion_models", _tiny_transformer()), ("vae", _tiny_vae())):
         (models / folder).mkdir(parents=True)

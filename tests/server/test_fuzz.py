@@ -139,7 +139,7 @@ def prompts(draw, inputs: dict[str, tuple]) -> tuple[dict, tuple[int, int], bool
             prompt["regions"]["inputs"][name] = [{"image": "picture"}.get(name, name), 0]
     area = draw(st.none() | areas(*((rows, columns) if start == {"image"} else (height, width))))
     if area:
-        between(prompt, "demo", *area, slot=1)
+        between(prompt, "demo", area[0], "conditioning", area[1], slot=1)
     # SaveImage takes no bfloat16, and ComfyUI itself divides 0 by 0 in float16 where no prompt's area lies.
     for kind, name, narrow in (("LATENT", "latent", not area), ("MASK", "mask", True), ("IMAGE", "picture", True)):
         if dtype := draw(st.sampled_from([None, None, *["float16"] * narrow, *["bfloat16"] * (kind != "IMAGE")])):
@@ -154,15 +154,15 @@ def prompts(draw, inputs: dict[str, tuple]) -> tuple[dict, tuple[int, int], bool
 
 
 @st.composite
-def areas(draw, height: int, width: int) -> tuple[str, str, dict]:
-    """A node that binds a prompt to a part of a picture, in px or in shares of it: (its class, its input, its values)."""
+def areas(draw, height: int, width: int) -> tuple[str, dict]:
+    """A node that binds a prompt to a part of a picture, in px or in shares of it: (its class, its values)."""
     shares = [draw(st.floats(0, 0.9)) for _ in "xy"], [draw(st.floats(0.1, 1)) for _ in "xy"]
     x, y, wide, high = (share * side for pair in shares for share, side in zip(pair, (width, height)))
     values = dict(x=int(x), y=int(y), width=max(64, int(wide)), height=max(64, int(high)), strength=draw(st.floats(0.1, 2)))
     if draw(st.booleans()):
         cells = {name: value if name == "strength" else value // 8 * 8 for name, value in values.items()}
-        return "ConditioningSetArea", "conditioning", cells
-    return "ConditioningSetAreaPercentage", "conditioning", values | dict(zip(("x", "y", "width", "height"), sum(shares, [])))
+        return "ConditioningSetArea", cells
+    return "ConditioningSetAreaPercentage", values | dict(zip(("x", "y", "width", "height"), sum(shares, [])))
 
 
 def between(prompt: dict, source: str, kind: str, name: str, values: dict, slot: int = 0) -> None:

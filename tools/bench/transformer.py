@@ -10,10 +10,10 @@ import comfy.supported_models as hosts
 import families
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from measure import aligned, flop, measure, peak, table
+from unet import GB, through_wrappers
 
-META, GB = torch.device("meta"), 2**30
+META = torch.device("meta")
 TEXT_TOKENS, SIGMA = 256, 0.6
 TILE, PADDING = 1024, 32  # px: UltimateSDUpscale's tile at the native size, and its default padding on each side
 PRESETS = ("Exact", "Fast")
@@ -64,23 +64,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def call(model: ModelPatcher, context: int, side: int, device: torch.device, dtype: torch.dtype, **options) -> Callable:
-    """One call of the network through the MODEL's wrappers, as the host's `apply_model` makes it, on random input."""
+    """One call of the network on random input."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator).to(device, dtype)  # noqa: E731
     x, text, pooled = draw(1, 16, side // 8, side // 8), draw(1, TEXT_TOKENS, context), draw(1, 768)
     time, guidance, sigma = torch.full((1,), SIGMA, device=device), torch.full((1,), 3.5, device=device), torch.full((1,), SIGMA)
-    options = {**model.model_options["transformer_options"], "wrappers": model.wrappers, "cond_or_uncond": [0], **options}
     guided = "guidance_embed" in model.model.model_config.unet_config
     own = {"y": pooled, "guidance": guidance} if guided else {"num_tokens": TEXT_TOKENS}
 
     def network(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs):
         return model.model.diffusion_model(x, time, context=text, transformer_options=transformer_options, **own)
 
-    def once():
-        executor = WrapperExecutor.new_class_executor(network, model.model, get_all_wrappers(WrappersMP.APPLY_MODEL, options))
-        return executor.execute(x, sigma, None, text, None, options)
-
-    return once
+    return through_wrappers(model, network, x, sigma, text, **options)
 
 
 def no_attention(func, q, k, v, heads, *args, skip_reshape=False, skip_output_reshape=False, **kwargs) -> torch.Tensor:
@@ -101,13 +96,14 @@ def run(args: Namespace) -> dict:
 def run_model(name: str, model: Model, args: Namespace) -> dict:
     dtype = torch.bfloat16
     empty = model.build(args.depth, dtype, META)
+    ways = variants(empty)
     counted = lambda m, side, **more: call(m, model.context, side, META, dtype, **more)  # noqa: E731
-    work = {way: {side: flop(counted(m, side)) for side in args.sides} for way, m in variants(empty).items()}
+    work = {way: {side: flop(counted(m, side)) for side in args.sides} for way, m in ways.items()}
     tile = flop(counted(empty, TILE + 2 * PADDING))
     work["tiles"] = {side: ceil(side / TILE) ** 2 * tile for side in args.sides}
     taken = {
         way: {side: peak(counted(m, side, optimized_attention_override=no_attention), META) for side in args.sides}
-        for way, m in variants(empty).items()
+        for way, m in ways.items()
     }
     print(f"\nTFLOP of one call of {name} with {args.depth:.0%} of its layers, and as a part of direct sampling's; tiles: all that a "
           f"picture is cut into, of {TILE} px and {PADDING} more on each side")  # fmt: skip

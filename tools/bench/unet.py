@@ -107,26 +107,34 @@ def installed(model: comfy.model_patcher.ModelPatcher) -> Iterator[None]:
         model.unpatch_model(unpatch_weights=False)
 
 
+def through_wrappers(
+    model: comfy.model_patcher.ModelPatcher, network: Callable, x: torch.Tensor, sigma: torch.Tensor, text=None, **options
+) -> Callable:
+    """One call of a network behind the MODEL's wrappers, with its options and more, as the host's `apply_model` makes it."""
+    own = {"wrappers": model.wrappers, "cond_or_uncond": [0] * len(x)}
+    options = {**model.model_options["transformer_options"], **own, **options}
+
+    def once():
+        executor = WrapperExecutor.new_class_executor(network, model.model, get_all_wrappers(WrappersMP.APPLY_MODEL, options))
+        with installed(model):
+            return executor.execute(x, sigma, None, text, None, options)
+
+    return once
+
+
 def call(model: comfy.model_patcher.ModelPatcher, side: int, batch: int, device: torch.device, dtype: torch.dtype) -> Callable:
-    """One call of the U-Net through the MODEL's wrappers, as the host's `apply_model` makes it, on random input."""
+    """One call of the U-Net on random input."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator).to(device, dtype)  # noqa: E731
     config = model.model.model_config.unet_config
     x, context = draw(batch, config["in_channels"], side // 8, side // 8), draw(batch, TEXT_TOKENS, config["context_dim"])
     pooled = draw(batch, config["adm_in_channels"]) if "adm_in_channels" in config else None
     time, sigma = torch.full((batch,), 500.0, device=device), torch.full((batch,), SIGMA)
-    options = {**model.model_options["transformer_options"], "wrappers": model.wrappers, "cond_or_uncond": [0] * batch}
 
     def unet(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs):
         return model.model.diffusion_model(x, time, context=context, y=pooled, transformer_options=transformer_options)
 
-    def once():
-        wrappers = get_all_wrappers(WrappersMP.APPLY_MODEL, options)
-        executor = WrapperExecutor.new_class_executor(unet, model.model, wrappers)
-        with installed(model):
-            return executor.execute(x, sigma, None, None, None, options)
-
-    return once
+    return through_wrappers(model, unet, x, sigma)
 
 
 def compiled(model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:

@@ -17,8 +17,8 @@ from tools.server import Server
 from tools.workflows import to_prompt
 
 SMALLER = 4  # the demo model's native picture is a quarter of SDXL's
-TRANSFORMERS = {"zimage": 1, "flux": 2, "qwen_image": 3, "krea2": 8}  # templates by their models, and seeds to draw them by
-SEEDS = {f"freescale_{model}_4k": seed for model, seed in TRANSFORMERS.items()}
+SEED = 5  # of the U-Net; and by which the demo transformer draws
+SEEDS = {"freescale_zimage_4k": 1, "freescale_flux_4k": 2, "freescale_qwen_image_4k": 3, "freescale_krea2_4k": 8}
 EXAMPLE = ("freescale_sdxl_4k", "Stage 0 (1024 px)")  # the picture that freescale_enhance_image enlarges
 PREVIEWED = {"RegionDetailMask": ("overlay", 2), "LoadImage": ("input", 0)}  # outputs that a thumbnail shows, by node
 PAINTING = (  # where a template has none yet: the meadow, and the face of seed 5
@@ -53,7 +53,7 @@ def run(server: Server, name: str) -> dict:
     graph = saved(name)
     prompt = to_prompt(graph, server.object_info)
     if needs_download(graph):
-        smaller(prompt, SEEDS.get(name, 5))
+        smaller(prompt, SEEDS.get(name, SEED))
     for node, entry in list(prompt.items()):
         if entry["class_type"] in PREVIEWED:
             title, output = PREVIEWED[entry["class_type"]]

@@ -23,8 +23,22 @@ def half(kind: str) -> type:
     return Half
 
 
+def lied(model, x, sigmas, *, inner, factor, **kwargs):
+    """How Detail Daemon, Lying Sigma and Multiply Sigmas are built: the model is told other noise levels than the sampler."""
+
+    def lying(x, sigma, **extra_args):
+        return model(x, torch.where(sigma > 1, sigma, sigma * factor), **extra_args)
+
+    lying.inner_model = model.inner_model
+    return inner.sampler_function(lying, x, sigmas, **kwargs, **inner.extra_options)
+
+
+def lying(sampler, factor=0.9):
+    return KSAMPLER(lied, {"inner": sampler, "factor": factor})
+
+
 class Lying:
-    """The model is told a little less noise than there is."""
+    """`lying` as a node."""
 
     RETURN_TYPES, FUNCTION, CATEGORY = ("SAMPLER",), "run", "neighbour"
 
@@ -33,15 +47,7 @@ class Lying:
         return {"required": {"sampler": ("SAMPLER",)}}
 
     def run(self, sampler):
-        return (KSAMPLER(self.sample, {"inner": sampler}),)
-
-    @staticmethod
-    def sample(model, x, sigmas, *, inner, **kwargs):
-        def lying(x, sigma, **extra_args):
-            return model(x, sigma * 0.95, **extra_args)
-
-        lying.inner_model = model.inner_model
-        return inner.sampler_function(lying, x, sigmas, **kwargs, **inner.extra_options)
+        return (lying(sampler),)
 
 
 NODE_CLASS_MAPPINGS = {"NeighbourLying": Lying, **{f"NeighbourHalf{kind}": half(kind) for kind in ("IMAGE", "MASK", "LATENT")}}
