@@ -11,7 +11,7 @@ from ..host.family import family_of
 from ..host.memory import require_memory
 from ..host.schema import where_known
 from ..host.stage.expansion import expanded, in_queue
-from ..host.stage.plan import Stage, plan_sigmas, require_source
+from ..host.stage.plan import Stage, frames_at_once, plan_sigmas, require_source
 from .inputs import SETTINGS, SOURCES
 from .stage import NAME, FreeScaleCascadeStage
 
@@ -98,11 +98,11 @@ class SelfCascadeUpscale(io.ComfyNode):
     ) -> list[tuple[int, int]]:
         """(height, width) px of each stage, once all of them are known to be possible."""
         height, width = require_source(NAME, model, vae, latent_image, image)
-        step = family_of(model, NAME).side_step
-        sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width, step))
+        family = family_of(model, NAME)
+        sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width, family.side_step))
         for height, width in sizes:
             plan_sigmas(NAME, model, Stage(height=height, width=width, **settings))
-        require_memory(NAME, stages, model, len(latent_image["samples"] if image is None else image), sizes)
+        require_memory(NAME, stages, model, frames_at_once(family, vae, latent_image, image), sizes)
         return sizes
 
 

@@ -21,7 +21,7 @@ def require_memory(node: str, stages: str, model: ModelPatcher, batch: int, size
         return
     shrink = sqrt(total / least)
     fitting = "x".join(str(int(side * shrink) // family.side_step * family.side_step) for side in (width, height))
-    batched, alone = (f", a batch of {batch},", ", or one picture instead of a batch") if batch > 1 else ("", "")
+    batched, alone = (f", {batch} pictures or frames at once,", ", or fewer at once") if batch > 1 else ("", "")
     problem = f"{width}x{height} px{batched} takes at least {memory_text(least)} of memory beside the model, and the device has "
     raise bad_input(node, "stages", stages, f"{problem}{memory_text(total)}. Up to {fitting} may fit{alone}")
 

@@ -14,21 +14,21 @@ LARGEST_PREVIEW = 2048  # px
 
 
 def decode(vae: Any, samples: torch.Tensor, tiling: str) -> torch.Tensor:
-    """Latent [B, C, (1,) h, w] → picture [B, H, W, 3]; `tiling` is auto, always or never."""
+    """Latent [B, C, (T,) h, w] → pictures [B, H, W, 3], of films frame after frame; `tiling` is auto, always or never."""
     if _tiled(tiling, vae.memory_used_decode, vae, samples.shape[1:]):
         image = vae.decode_tiled(samples, tile_x=TILE, tile_y=TILE, overlap=OVERLAP)
     else:
         image = vae.decode(samples)
-    return image.flatten(0, -4)  # one frame each
+    return image.flatten(0, -4)
 
 
-def encode(vae: Any, image: torch.Tensor, tiling: str) -> torch.Tensor:
-    """Picture [B, H, W, 3] → latent [B, C, (1,) h, w]."""
-    frames = (1,) if getattr(vae, "latent_dim", 2) == 3 else ()
-    if frames and len(image) > 1:  # or it would take them for the frames of a film
-        return torch.cat([encode(vae, picture, tiling) for picture in image.split(1)])
+def encode(vae: Any, image: torch.Tensor, tiling: str, frames: int = 1) -> torch.Tensor:
+    """Pictures [B, H, W, 3] → latent [B, C, (T,) h, w]; every so many `frames` of them are a film."""
+    has_frames = getattr(vae, "latent_dim", 2) == 3
+    if has_frames and len(image) > frames:  # a VAE of films takes all that it gets for one
+        return torch.cat([encode(vae, film, tiling, frames) for film in image.split(frames)])
     _, height, width, channels = image.shape
-    if _tiled(tiling, vae.memory_used_encode, vae, (channels, *frames, height, width)):
+    if _tiled(tiling, vae.memory_used_encode, vae, (channels, *(frames,) * has_frames, height, width)):
         cell = vae.spacial_compression_encode()  # px
         return vae.encode_tiled(image, tile_x=TILE * cell, tile_y=TILE * cell, overlap=OVERLAP * cell)
     return vae.encode(image)
@@ -48,10 +48,9 @@ def resize_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def resize_latent(samples: torch.Tensor, h: int, w: int) -> torch.Tensor:
-    """Bicubic in latent space, to h × w cells (the paper's ablation for images, its choice for video): [B, C, (1,) h, w]."""
-    batch, channels, *frames = samples.shape[:-2]
-    resized = F.interpolate(samples.reshape(-1, channels, *samples.shape[-2:]), (h, w), mode="bicubic")
-    return resized.reshape(batch, channels, *frames, h, w)
+    """Bicubic in latent space, to h × w cells (the paper's ablation for images, its choice for video): [B, C, (T,) h, w]."""
+    resized = F.interpolate(samples.flatten(0, -3)[:, None], (h, w), mode="bicubic")
+    return resized.reshape(*samples.shape[:-2], h, w)
 
 
 def preview(image: torch.Tensor | None) -> list[dict]:

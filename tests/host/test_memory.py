@@ -129,7 +129,7 @@ def test_a_stage_that_no_empty_device_could_hold_is_refused_with_the_size_that_f
     ):
         require_memory("node", "2x, 2x", model, 1, sizes)
     require_memory("node", "…", model, 1, [(1016, 2040)])
-    with pytest.raises(ValueError, match="a batch of 2, .*or one picture instead of a batch$"):
+    with pytest.raises(ValueError, match="2 pictures or frames at once, .*or fewer at once$"):
         require_memory("node", "2x, 2x", model, 2, sizes)
 
 

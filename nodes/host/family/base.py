@@ -33,6 +33,7 @@ class Family(ABC):
     patch: int = 1  # cells: sides of latents are padded to multiples of it
     pins_size: bool = False  # whether prompts hold the picture's size, which is to stay the native one
     frames: bool = False  # whether latents have an axis of frames, of which a picture is one
+    films: bool = False  # whether there may be more of them than one
 
     @classmethod
     @abstractmethod
@@ -60,7 +61,7 @@ class Family(ABC):
     @property
     def latent_shape(self) -> tuple[str | int, ...]:
         """What the axes of its latents are: a name, or a number where only one will do."""
-        return "batch", self.latent_channels, *(1,) * self.frames, "height", "width"
+        return "batch", self.latent_channels, *("frames" if self.films else 1,) * self.frames, "height", "width"
 
     def as_latent(self, samples: torch.Tensor) -> torch.Tensor:
         """A latent with all of its axes; nodes that make empty ones may leave the frame out."""

@@ -40,12 +40,13 @@ class Transformer(Family):
         network, latents = network_of(part), part("latent_format")
         name = type(latents).__name__
         cell = getattr(latents, "spacial_downscale_ratio", None) or CELLS.get(name, 8)
-        native = WAN.get(getattr(network, "dim", 0), (SIDE, SIDE)) if _is(network, "WanModel") else (SIDE, SIDE)
+        films = _is(network, "WanModel")
+        native = WAN.get(getattr(network, "dim", 0), (SIDE, SIDE)) if films else (SIDE, SIDE)
         if side := getattr(base.model_config, "freescale_native", None):
             native = side, side
         return cls(
             base, network, Flow(part("model_sampling")), with_longer_side(native, native_size), latents.latent_channels, cell,
-            patch=_patch(network), frames=latents.latent_dimensions == 3,
+            patch=_patch(network), frames=latents.latent_dimensions == 3, films=films,
         )  # fmt: skip
 
     @cached_property  # every layer of a call asks for it

@@ -1,7 +1,8 @@
 """What a stage is asked for, and whether it can be done: checked before any work starts."""
 
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, cast
 
 import comfy.samplers
 import torch
@@ -48,6 +49,12 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
         if min(height, width) < family.side_step:
             problem = f"a side has less than {family.side_step} px. Take a larger picture"
             raise bad_input(node, "image", f"{width}x{height}", problem)
+        if family.films:
+            one, two, fitting = map(vae.upscale_ratio[0], (1, 2, frames_at_once(family, vae, None, image)))
+            if len(image) != fitting:
+                lengths = f"a film of this model has {one}, {two}, {2 * two - one} … frames"
+                problem = f"{lengths}. Leave the last {len(image) - fitting} out"
+                raise bad_input(node, "image", f"{len(image)} frames", problem)
         return height, width
     if latent is None or image is not None:
         problem = "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge"
@@ -59,6 +66,14 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
         raise bad_input(node, "latent_image, image", "none" if latent is None else "both", problem)
     require_latent(node, "latent_image", family, family.as_latent(latent["samples"]))
     return family.picture_size(*latent["samples"].shape[-2:])
+
+
+def frames_at_once(family: Family, vae: Any, latent: dict | None, image: torch.Tensor | None) -> int:
+    """How many pictures, or frames of films as a latent has them, a call works on: of a LATENT, or else of an IMAGE."""
+    if image is not None and latent is None:
+        return vae.downscale_ratio[0](len(image)) if family.films else len(image)
+    batch, _, *frames = family.as_latent(cast(dict, latent)["samples"]).shape[:-2]
+    return prod((batch, *frames))
 
 
 def require_latent(node: str, name: str, family: Family, samples: torch.Tensor) -> None:

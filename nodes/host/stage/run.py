@@ -18,7 +18,7 @@ from ..memory import memory_text
 from ..progress import Show, first_step_text, with_time_left
 from .blend import BlendSampler
 from .conditioning import stage_conditioning
-from .plan import Stage, plan_sigmas
+from .plan import Stage, frames_at_once, plan_sigmas
 
 # What is known to make values that are not numbers, and what helps.
 OF_THE_VAE = (
@@ -60,7 +60,7 @@ def run_stage(
         # raised anew below, where the first error no longer keeps the picture's tensors alive
     raise comfy.model_management.OOM_EXCEPTION(
         f"{node} › stages = '{stage.width}x{stage.height}': there is not enough memory for this stage. What helps, in this "
-        "order: one picture instead of a batch, vae_tiling = always, a smaller stage, starting ComfyUI with --lowvram"
+        "order: fewer pictures or frames at once, vae_tiling = always, a smaller stage, starting ComfyUI with --lowvram"
     )
 
 
@@ -69,10 +69,14 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     size = family.latent_size(stage.height, stage.width)
     latent = latent and {**latent, "samples": family.as_latent(latent["samples"])}
     steps, enlarged = len(sigmas) - 1, family.enlarged(*size)
-    batch = len(latent["samples"] if image is None else image)
-    memory = memory_text(family.call_bytes(batch, stage.height, stage.width))
+    frames = frames_at_once(family, vae, latent, image)
+    memory = f"{memory_text(family.call_bytes(frames, stage.height, stage.width))} beside the model"
+    if family.films:
+        batch = len(latent["samples"]) if latent else 1
+        size_of_all = batch * vae.upscale_ratio[0](frames // batch) * stage.height * stage.width * 3 * torch.float32.itemsize
+        memory += f" and {memory_text(size_of_all)} of RAM for the film's pictures"
     inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
-    show(f"{steps} steps, at least {memory} beside the model{inactive}{first_step_text()}")
+    show(f"{steps} steps, at least {memory}{inactive}{first_step_text()}")
     reference = _finite(_reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
     if PLACED_ON not in carried:
@@ -112,10 +116,14 @@ def _finite(values: torch.Tensor, node: str, stage: Stage, cause: str) -> torch.
 
 def _reference(family: Family, vae: Any, stage: Stage, latent, image) -> torch.Tensor:
     """z: the picture before, given as a latent or an image or both, at this stage's size, as a latent."""
+
+    def encoded(image: torch.Tensor) -> torch.Tensor:
+        films = len(latent["samples"]) if latent else 1
+        return family.as_latent(pictures.encode(vae, image, stage.vae_tiling, len(image) // films if family.films else 1))
+
     if stage.resize_in == "latent":
-        samples = latent["samples"] if latent else family.as_latent(pictures.encode(vae, image[..., :3], stage.vae_tiling))
+        samples = latent["samples"] if latent else encoded(image[..., :3])
         return pictures.resize_latent(samples, *family.latent_size(stage.height, stage.width))
     if image is None:
         image = pictures.decode(vae, latent["samples"], stage.vae_tiling)
-    image = pictures.resize_image(image, stage.height, stage.width)
-    return family.as_latent(pictures.encode(vae, image, stage.vae_tiling))
+    return encoded(pictures.resize_image(image, stage.height, stage.width))

@@ -1,7 +1,11 @@
 """What the cascade's stages start from."""
 
+import comfy.sd
 import pytest
 import torch
+from comfy.ldm.wan.vae import WanVAE
+from comfy.taesd.taesd import TAESD
+from families import fill
 from freescale.nodes.host import pictures
 
 
@@ -10,3 +14,19 @@ def small(demo):
     """A 128 px picture's latent: what any sampler before the cascade could have made."""
     pixels = torch.rand(1, 16, 16, 3, generator=torch.Generator().manual_seed(1))
     return {"samples": demo[3].encode(pictures.resize_image(pixels, 128, 128).clamp(0, 1))}
+
+
+@pytest.fixture(scope="module")
+def vae_of():
+    """vae_of(kind): a real VAE for its latents."""
+
+    def build(kind):
+        if kind.frames:
+            network = WanVAE(dim=8, z_dim=kind.channels, temperal_downsample=[False, True, True])
+            fill(network, 5)
+            return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
+        network = TAESD(latent_channels=kind.channels)
+        fill(network, 5)
+        return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
+
+    return build

@@ -1,17 +1,14 @@
 """The cascade on flow-matching transformers: the host's own noise, t = 1000 σ, every sampler, latents of a frame."""
 
 import comfy.samplers
-import comfy.sd
 import comfy.supported_models as hosts
 import families
 import pytest
 import torch
 import transformers
-from comfy.ldm.wan.vae import WanVAE
 from comfy.patcher_extension import WrappersMP
-from comfy.taesd.taesd import TAESD
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingFlux, ModelSamplingSD3
-from families import fill, host_node, random
+from families import host_node, random
 from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host.family import family_of
 from freescale.nodes.host.stage.blend import BlendSampler
@@ -91,22 +88,6 @@ def test_a_stage_starts_at_the_first_level_within_denoise(flux, shift):
     sigmas = plan_sigmas("node", model, stage(256, 256, steps=20, scheduler="simple", denoise=0.75))
     every = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 20)
     assert torch.equal(sigmas, every[every <= 0.7505]) and float(sigmas[0]) <= 0.7505
-
-
-@pytest.fixture(scope="module")
-def vae_of():
-    """vae_of(kind): a real VAE for its latents."""
-
-    def build(kind):
-        if kind.frames:
-            network = WanVAE(dim=8, z_dim=kind.channels)
-            fill(network, 5)
-            return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
-        network = TAESD(latent_channels=kind.channels)
-        fill(network, 5)
-        return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
-
-    return build
 
 
 @pytest.mark.parametrize("resize_in", ["pixels", "latent"])

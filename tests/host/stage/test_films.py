@@ -1,0 +1,88 @@
+"""The cascade on films: every frame is enlarged, all of them are drawn together, and messages speak of frames."""
+
+import comfy.model_management
+import pytest
+import torch
+import transformers
+from freescale.nodes.cascade.cascade import SelfCascadeUpscale
+from freescale.nodes.host import pictures
+from freescale.nodes.host.family import family_of
+from freescale.nodes.host.stage.run import run_stage
+from staging import SETTINGS, stage
+from transformers import KINDS
+
+WAN = KINDS["Wan"]
+
+
+@pytest.fixture(scope="module")
+def vae(vae_of):
+    return vae_of(WAN)
+
+
+@pytest.fixture(scope="module")
+def cascade(vae):
+    """cascade(model, stages, …) → IMAGE, LATENT, pictures of the node, in front of it Scale Fusion as in the template."""
+    model, words = transformers.fusion(transformers.build(WAN), preset="Fast"), transformers.prompt(WAN)
+
+    def run(stages, **inputs):
+        settings = {**SETTINGS, "scheduler": "simple", "denoise": 0.75, "steps": 6}
+        inputs = {"model": model, "positive": words, "negative": words, "vae": vae, **settings, **inputs}
+        return SelfCascadeUpscale.execute(**inputs, stages=stages).args
+
+    return run
+
+
+@pytest.mark.parametrize("resize_in", ["pixels", "latent"])
+def test_a_film_is_enlarged_in_stages(cascade, resize_in):
+    """Two films of 2 latent frames, 5 pictures each; the same seed gives the same bits."""
+    start = {"samples": transformers.latent(WAN, 64, 96, batch=2)[:, :, :2]}
+    image, latent, stages = cascade("1.5x, 1.5x", latent_image=start, resize_in=resize_in)
+    assert latent["samples"].shape == (2, 16, 2, 18, 28) and torch.isfinite(latent["samples"]).all()
+    assert [picture.shape for picture in stages] == [(10, 96, 144, 3), (10, 144, 224, 3)]
+    again = cascade("1.5x, 1.5x", latent_image=start, resize_in=resize_in)
+    assert torch.equal(again[0], image)
+
+
+def test_a_film_of_pictures_is_one_film(cascade, vae):
+    """An IMAGE of 9 pictures is enlarged as the latent that the VAE makes of it is."""
+    film = pictures.decode(vae, transformers.latent(WAN, 64, 64), "never").clamp(0, 1)
+    image, latent, _ = cascade("2x", image=film)
+    assert image.shape == (9, 128, 128, 3) and latent["samples"].shape == (1, 16, 3, 16, 16)
+    tiled, *_ = cascade("2x", image=film, vae_tiling="always")
+    assert tiled.shape == image.shape
+
+
+def test_films_are_encoded_one_by_one(vae):
+    """Two films in one batch are what each of them is alone: the VAE never takes both for one."""
+    films = torch.rand(10, 64, 64, 3, generator=torch.Generator().manual_seed(2))
+    together = pictures.encode(vae, films, "never", frames=5)
+    assert torch.equal(together, torch.cat([vae.encode(film) for film in films.split(5)])) and together.shape[2] == 2
+
+
+def test_the_latent_resize_leaves_time_alone():
+    film = torch.rand(2, 16, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    large = pictures.resize_latent(film, 16, 12)
+    for frame in range(3):
+        assert torch.equal(large[:, :, frame], pictures.resize_latent(film[:, :, frame], 16, 12))
+
+
+def test_a_number_of_pictures_that_is_no_film_is_refused(cascade):
+    with pytest.raises(ValueError, match=r"image = '7 frames'.*has 1, 5, 9 … frames\. Leave the last 2 out"):
+        cascade("2x", image=torch.rand(7, 64, 64, 3))
+
+
+def test_a_person_is_told_what_the_pictures_of_a_film_take(vae):
+    """3 latent frames are 9 pictures of 128 × 128 × 3 numbers."""
+    shown, words = [], transformers.prompt(WAN)
+    settings = stage(128, 128, scheduler="simple", denoise=0.75, steps=6)
+    film = {"samples": transformers.latent(WAN, 64, 64)}
+    run_stage("node", transformers.build(WAN), words, words, vae, settings, film, None, shown.append)
+    assert shown[0].startswith("1 steps, at least 0 MB beside the model and 2 MB of RAM for the film's pictures")
+
+
+def test_memory_counts_every_frame(cascade, monkeypatch):
+    """A device that would hold two frames of three is refused before work starts."""
+    total = 2 * family_of(transformers.build(WAN)).call_bytes(1, 128, 128)
+    monkeypatch.setattr(comfy.model_management, "get_total_memory", lambda device: total)
+    with pytest.raises(ValueError, match="128x128 px, 3 pictures or frames at once, takes at least"):
+        cascade("2x", latent_image={"samples": transformers.latent(WAN, 64, 64)})
