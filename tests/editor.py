@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import av
 from PIL import Image
 
 from tools.folders import ROOT
@@ -97,19 +98,30 @@ def models(node: dict) -> list[dict]:
     return node.get("properties", {}).get("models", [])
 
 
+def pixels(path: Path) -> Image.Image:
+    """A saved picture, or the first frame of a film."""
+    if path.suffix != ".mp4":
+        return Image.open(path)
+    with av.open(path) as film:
+        return next(film.decode(video=0)).to_image()
+
+
 def use_demo_model(prompt: dict, transformer: bool = True) -> None:
-    """Put the embedded model where a model, its VAE and its prompts are: they are gigabytes away."""
+    """Put the embedded model where a model, its VAE and its prompts are: they are gigabytes away. Films become one frame."""
     kinds = {key: node["class_type"] for key, node in prompt.items()}
     model = next((key for key, kind in kinds.items() if kind in ("CheckpointLoaderSimple", "UNETLoader")), None)
     if model is None:
         return
-    replaced = ("Loader", "CLIP", "Conditioning", "Guidance")
+    replaced = ("Loader", "CLIP", "Conditioning", "Guidance", "ModelSamplingSD3")  # whose time is 1000 times that of FLUX
     for key in [key for key, kind in kinds.items() if any(word in kind for word in replaced)]:
         del prompt[key]
     network = "transformer" if transformer and kinds[model] == "UNETLoader" else "U-Net"
     values = {"hat": "yes", "hue": 0.58, "framing": "portrait", "network": network}
     prompt[model] = {"class_type": "FreeScaleDemoModel", "inputs": values}
     for node in prompt.values():
+        if node["class_type"] == "EmptyHunyuanLatentVideo":
+            del node["inputs"]["length"]
+            node["class_type"] = "EmptyLatentImage"
         for name, value in node["inputs"].items():
             if isinstance(value, list) and (value[0] == model or value[0] not in prompt):
                 node["inputs"][name] = [model, {"positive": 1, "negative": 2, "vae": 3}.get(name, 0)]

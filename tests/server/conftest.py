@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from editor import saved, use_demo_model
+from editor import pixels, saved, use_demo_model
 from freescale.nodes.host.demo import HAS_TEXT_ALONE
 from PIL import Image
 from safetensors.torch import save_file
@@ -60,7 +60,7 @@ class Run:
     @property
     def pictures(self) -> list[np.ndarray]:
         """Their pixels."""
-        return [np.asarray(Image.open(path)) for path in self.files]
+        return [np.asarray(pixels(path)) for path in self.files]
 
 
 class Comfy:

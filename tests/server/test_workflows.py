@@ -12,7 +12,7 @@ ARRANGED = ("Note", "MarkdownNote")  # nodes that only the editor has
 TITLE_HEIGHT = 30  # px above a node's position
 FOLDERS = {
     "CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders",
-    "DualCLIPLoader": "text_encoders", "VAELoader": "vae",
+    "DualCLIPLoader": "text_encoders", "VAELoader": "vae", "LoraLoaderModelOnly": "loras",
 }  # fmt: skip
 PUBLISHERS = tuple(f"https://huggingface.co/{name}/" for name in ("stabilityai", "Comfy-Org", "comfyanonymous"))
 
@@ -26,6 +26,7 @@ RUNS = {
         f"freescale_{model}_4k": ({"steps": 3, "width": 192, "height": 128}, [(192, 128), (384, 256), (768, 512)])
         for model in ("zimage", "flux", "qwen_image", "krea2")
     },
+    "freescale_wan_1080p": ({"steps": 4, "width": 192, "height": 128}, [(192, 128), (384, 256)]),
     "freescale_enhance_image": ({"steps": 2, "megapixels": 0.05}, [(528, 400)]),
     "freescale_region_detail": ({"steps": 2}, [(512, 512), (512, 512)]),
     "freescale_region_detail_sdxl": ({"steps": 2, "width": 192, "height": 128}, [(384, 256)]),
@@ -78,11 +79,11 @@ def test_opens(comfy, name):
         output, entry = nodes[origin]["outputs"][slot], nodes[target]["inputs"][place]
         assert output["type"] == entry["type"] == kind
         assert number in output["links"] and number == entry["link"]
-    savers = [node for node in nodes.values() if node["type"] == "SaveImage"]
-    assert savers and all(value.startswith("freescale/") for node in savers for value in node["widgets_values"])
+    savers = [node for node in nodes.values() if node["type"] in ("SaveImage", "SaveVideo")]
+    assert savers and all(node["widgets_values"][0].startswith("freescale/") for node in savers)
     notes = "".join(str(node.get("widgets_values")) for node in graph["nodes"] if node["type"] in ARRANGED)
     for loader in (node for node in nodes.values() if node["type"] in FOLDERS):
-        files = [value for value in loader["widgets_values"] if value.endswith(".safetensors")]
+        files = [value for value in map(str, loader["widgets_values"]) if value.endswith(".safetensors")]
         assert files == [model["name"] for model in models(loader)]
         for model in models(loader):
             assert model["url"].startswith(PUBLISHERS) and model["url"].endswith(f"/{model['name']}")

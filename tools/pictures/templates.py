@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 
-from editor import NAMES, RENDERERS, launch, models, open_client, saved, use_demo_model
+from editor import NAMES, RENDERERS, launch, models, open_client, pixels, saved, use_demo_model
 from photographs import painter, photograph
 from PIL import Image, ImageDraw
 
@@ -16,9 +17,10 @@ from tools.prompts import run_prompt
 from tools.server import Server
 from tools.workflows import to_prompt
 
+NATIVE = 256  # px of the demo model
 SMALLER = 4  # the demo model's native picture is a quarter of SDXL's
 SEED = 5  # of the U-Net; and by which the demo transformer draws
-SEEDS = {"freescale_zimage_4k": 1, "freescale_flux_4k": 2, "freescale_qwen_image_4k": 3, "freescale_krea2_4k": 8}
+SEEDS = {"freescale_zimage_4k": 1, "freescale_flux_4k": 2, "freescale_qwen_image_4k": 3, "freescale_krea2_4k": 8, "freescale_wan_1080p": 4}
 EXAMPLE = ("freescale_sdxl_4k", "Stage 0 (1024 px)")  # the picture that freescale_enhance_image enlarges
 PREVIEWED = {"RegionDetailMask": ("overlay", 2), "LoadImage": ("input", 0)}  # outputs that a thumbnail shows, by node
 PAINTING = (  # where a template has none yet: the meadow, and the face of seed 5
@@ -39,6 +41,8 @@ def smaller(prompt: dict, seed: int) -> None:
     use_demo_model(prompt)
     for inputs in (node["inputs"] for node in prompt.values()):
         inputs |= {name: inputs[name] // SMALLER for name in ("width", "height") if isinstance(inputs.get(name), int)}
+        if "batch_size" in inputs:  # an empty latent: the demo transformer knows squares only
+            inputs["width"] = inputs["height"] = NATIVE
         if "megapixels" in inputs:
             inputs["megapixels"] /= SMALLER**2
         wanted = {"cfg": 4.0, "seed": seed, "noise_seed": seed, "steps": max(20, inputs.get("steps", 0))}
@@ -73,7 +77,7 @@ def run(server: Server, name: str) -> dict:
         folder.mkdir(exist_ok=True)
         for node, output in outputs.items():
             for kind, number, file in [(k, n, f) for k, fs in output.items() for n, f in enumerate(fs) if isinstance(f, dict)]:
-                copy = folder / f"{node}_{kind}_{number}.png"
+                copy = (folder / f"{node}_{kind}_{number}").with_suffix(Path(file["filename"]).suffix)
                 shutil.copyfile(server.workdir / file["type"] / file["subfolder"] / file["filename"], copy)
                 file.update(type="output", subfolder=folder.name, filename=copy.name, title=prompt[node]["_meta"]["title"])
         record.write_text(json.dumps(outputs), "utf-8")
@@ -93,7 +97,7 @@ def shown(server: Server, name: str) -> By:
     pictures: By = {}
     for file in (file for output in run(server, name).values() for file in output.get("images", [])):
         path = server.workdir / "output" / file["subfolder"] / file["filename"]
-        pictures.setdefault(file["title"], []).append(Image.open(path).convert("RGB"))
+        pictures.setdefault(file["title"], []).append(pixels(path).convert("RGB"))
     return pictures
 
 
@@ -153,7 +157,7 @@ FROM_RUNS: dict[str, tuple[str, Callable[[By], Image.Image]]] = {
         "freescale_sdxl_4k",
         lambda by: slices(*(face(by[title][0]) for title in ("Stage 0 (1024 px)", "Save 2048 px", "Save 4096 px"))),
     ),
-    **{f"workflows/{name}.jpg": (name, lambda by: fitted(by["Save 4096 px"][0])) for name in SEEDS},
+    **{f"workflows/{name}.jpg": (name, lambda by: fitted(list(by.values())[-1][0])) for name in SEEDS},
     "workflows/freescale_enhance_image.jpg": (
         "freescale_enhance_image", lambda by: slices(face(by["input"][0]), face(by["Save the enlarged picture"][0]))
     ),
