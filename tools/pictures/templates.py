@@ -20,7 +20,13 @@ from tools.workflows import to_prompt
 NATIVE = 256  # px of the demo model
 SMALLER = 4  # the demo model's native picture is a quarter of SDXL's
 SEED = 5  # of the U-Net; and by which the demo transformer draws
-SEEDS = {"freescale_zimage_4k": 1, "freescale_flux_4k": 2, "freescale_qwen_image_4k": 3, "freescale_krea2_4k": 8, "freescale_wan_1080p": 4}
+SEEDS = {
+    "freescale_zimage_4k": 1,
+    "freescale_flux_4k": 2,
+    "freescale_qwen_image_4k": 3,
+    "freescale_krea2_4k": 8,
+    "freescale_wan_1080p": 4,
+}
 EXAMPLE = ("freescale_sdxl_4k", "Stage 0 (1024 px)")  # the picture that freescale_enhance_image enlarges
 PREVIEWED = {"RegionDetailMask": ("overlay", 2), "LoadImage": ("input", 0)}  # outputs that a thumbnail shows, by node
 PAINTING = (  # where a template has none yet: the meadow, and the face of seed 5
