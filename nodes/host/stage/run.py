@@ -1,5 +1,6 @@
 """Running a stage: resize, restart, sample under the blend, decode."""
 
+from functools import cache, partial
 from typing import Any
 
 import comfy.model_management
@@ -14,10 +15,10 @@ from ....freescale_core.chunks import is_out_of_memory
 from .. import pictures
 from ..errors import bad_input
 from ..family import Family, family_of
-from ..memory import memory_text
+from ..memory import at_once, memory_text
 from ..progress import Show, first_step_text, with_time_left
 from .blend import BlendSampler
-from .conditioning import stage_conditioning
+from .conditioning import stage_conditioning, with_pictures
 from .plan import Stage, plan_sigmas
 
 # What is known to make values that are not numbers, and what helps.
@@ -60,7 +61,8 @@ def run_stage(
         # raised anew below, where the first error no longer keeps the picture's tensors alive
     raise comfy.model_management.OOM_EXCEPTION(
         f"{node} › stages = '{stage.width}x{stage.height}': there is not enough memory for this stage. What helps, in this "
-        "order: one picture instead of a batch, vae_tiling = always, a smaller stage, starting ComfyUI with --lowvram"
+        "order: one picture instead of a batch, or fewer frames of a clip, vae_tiling = always, a smaller stage, starting "
+        "ComfyUI with --lowvram"
     )
 
 
@@ -70,7 +72,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     latent = latent and {**latent, "samples": family.as_latent(latent["samples"])}
     steps, enlarged = len(sigmas) - 1, family.enlarged(*size)
     batch = len(latent["samples"] if image is None else image)
-    memory = memory_text(family.call_bytes(batch, stage.height, stage.width))
+    memory = memory_text(family.call_bytes(at_once(model, batch), stage.height, stage.width))
     inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
     show(f"{steps} steps, at least {memory} beside the model{inactive}{first_step_text()}")
     reference = _finite(_reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
@@ -80,8 +82,10 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         carried[PLACED_ON] = family.latent_size(*before)
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
+    enlarge = cache(partial(_enlarged, family, vae, stage))  # both prompts may have the same picture
     positive, negative = (
-        stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged) for conditioning in (positive, negative)
+        with_pictures(stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged), size, enlarge)
+        for conditioning in (positive, negative)
     )
     callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, show)
     samples = comfy.sample.sample_custom(
@@ -115,7 +119,12 @@ def _reference(family: Family, vae: Any, stage: Stage, latent, image) -> torch.T
     if stage.resize_in == "latent":
         samples = latent["samples"] if latent else family.as_latent(pictures.encode(vae, image[..., :3], stage.vae_tiling))
         return pictures.resize_latent(samples, *family.latent_size(stage.height, stage.width))
+    return _enlarged(family, vae, stage, latent and latent["samples"], image)
+
+
+def _enlarged(family: Family, vae: Any, stage: Stage, samples, image: torch.Tensor | None = None) -> torch.Tensor:
+    """A picture, or what a latent is one of, enlarged as a picture: as a latent of this stage's size."""
     if image is None:
-        image = pictures.decode(vae, latent["samples"], stage.vae_tiling)
+        image = pictures.decode(vae, samples, stage.vae_tiling)
     image = pictures.resize_image(image, stage.height, stage.width)
     return family.as_latent(pictures.encode(vae, image, stage.vae_tiling))
