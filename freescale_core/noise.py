@@ -27,3 +27,8 @@ def timestep(sigma: float, table: np.ndarray) -> float:
 def sigma_at(t: float) -> float:
     """σ of a timestep 0 … 999 of SD and SDXL, interpolated in log σ."""
     return float(np.exp(np.interp(t, np.arange(TIMESTEPS), np.log(SD_SIGMAS))))
+
+
+def data_scale(t: np.ndarray) -> np.ndarray:
+    """s: VideoCrafter2's data in x = √ᾱ s z + √(1 − ᾱ) ε at timesteps 0 … 999: linear from 1 to 0.7 at 399, then constant."""
+    return 1 - 0.3 * np.minimum(t, 399) / 399

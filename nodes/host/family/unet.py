@@ -152,7 +152,9 @@ def _native(base: BaseModel) -> tuple[int, int]:
     config = base.model_config
     side = getattr(config, "freescale_native", None)
     if side is None and isinstance(base, comfy.model_base.SVD_img2vid):
-        return SVD
+        side = SVD
+    if isinstance(side, tuple):
+        return side
     if side is None and isinstance(base, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner)):
         side = 1024
     if side is None:
