@@ -1,12 +1,11 @@
 """FreeScaleVideoCrafterLoader: VideoCrafter2, on which the paper enlarges clips."""
 
-import folder_paths
 from comfy_api.latest import io
 
 from ..host.checks import checked
 from ..host.errors import parsed
 from ..host.schema import where_known
-from ..host.videocrafter import load_checkpoint
+from ..host.videocrafter import checkpoints, load_checkpoint
 
 NAME = "FreeScale VideoCrafter Loader"
 
@@ -28,7 +27,7 @@ class FreeScaleVideoCrafterLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "ckpt_name",
-                    options=folder_paths.get_filename_list("checkpoints"),
+                    options=checkpoints(),
                     tooltip="VideoCrafter2's model.ckpt in the checkpoints folder, under any name.",
                 ),
                 io.Int.Input(
@@ -49,5 +48,4 @@ class FreeScaleVideoCrafterLoader(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, ckpt_name, fps) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise("checkpoints", ckpt_name)
-        return io.NodeOutput(*parsed(NAME, "ckpt_name", ckpt_name, lambda _: load_checkpoint(path, fps)))
+        return io.NodeOutput(*parsed(NAME, "ckpt_name", ckpt_name, lambda name: load_checkpoint(name, fps)))

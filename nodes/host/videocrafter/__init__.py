@@ -78,8 +78,14 @@ def load_videocrafter(state_dict: dict[str, Tensor], fps: int) -> ModelPatcher:
     return patcher
 
 
-def load_checkpoint(path: str, fps: int) -> tuple[ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
-    """MODEL, CLIP and VAE of a checkpoint file, read without running any code in it; ValueError as `load_videocrafter`."""
+def checkpoints() -> list[str]:
+    """Files in ComfyUI's folders of checkpoints."""
+    return folder_paths.get_filename_list("checkpoints")
+
+
+def load_checkpoint(name: str, fps: int) -> tuple[ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
+    """MODEL, CLIP and VAE of one of them, read without running any code in it; ValueError as `load_videocrafter`."""
+    path = folder_paths.get_full_path_or_raise("checkpoints", name)
     weights: dict[str, Tensor] = comfy.utils.load_torch_file(path, safe_load=True)  # type: ignore[assignment]
     for prefix, part in ((U_NET, "U-Net"), (TEXT_ENCODER, "text encoder"), (VAE, "VAE")):
         if not any(name.startswith(prefix) for name in weights):

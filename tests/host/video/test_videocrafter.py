@@ -118,14 +118,18 @@ def test_a_clip_is_drawn_with_both_patches(small, asked):
     size, both = (20, 32), lambda m: with_dilation(with_scale_fusion(m, native_size=128), native_size=128)
     clip = draw(both(small), asked, size)
     assert torch.isfinite(clip).all() and torch.equal(draw(both(small), asked, size), clip)
-    pictures = [draw(m, asked, size) for m in (small, with_scale_fusion(small, native_size=128), with_dilation(small, native_size=128))]
+    pictures = [
+        draw(m, asked, size) for m in (small, with_scale_fusion(small, native_size=128), with_dilation(small, native_size=128))
+    ]
     assert all(not torch.allclose(clip, other, atol=1e-3) for other in pictures)
     alone = torch.cat([draw(both(small), asked, size, [n]) for n in range(FRAMES)])
     assert not torch.allclose(alone, clip, atol=1e-2)
 
 
 def test_the_speed_is_part_of_what_is_asked(small, weights, asked):
-    assert not torch.allclose(draw(videocrafter.load_videocrafter(weights, 8), asked, (8, 8)), draw(small, asked, (8, 8)), atol=1e-3)
+    assert not torch.allclose(
+        draw(videocrafter.load_videocrafter(weights, 8), asked, (8, 8)), draw(small, asked, (8, 8)), atol=1e-3
+    )
 
 
 # ---------------------------------------------------------------- its noise
@@ -192,7 +196,9 @@ def test_other_files_are_refused_by_what_is_missing(weights):
     sd = {name: w for name, w in weights.items() if "temopral" not in name and "init_attn" not in name and "fps" not in name}
     assert "lacks init_attn.0.proj_in.weight, fps_embedding.0.weight" in refusal(sd)
     middle = PREFIX + "middle_block.2.transformer_blocks.0.attn1.to_q.weight"
-    assert "lacks middle_block.3.transformer_blocks.0.attn1.to_q.weight" in refusal({n: w for n, w in weights.items() if n != middle})
+    assert "lacks middle_block.3.transformer_blocks.0.attn1.to_q.weight" in refusal(
+        {n: w for n, w in weights.items() if n != middle}
+    )
     assert "has also image_proj.weight" in refusal({**weights, PREFIX + "image_proj.weight": torch.zeros(1)})
     assert "has other sizes of out.2.weight" in refusal({**weights, PREFIX + "out.2.weight": torch.zeros(8, 32, 3, 3)})
     assert all("Choose VideoCrafter2's model.ckpt" in refusal(given) for given in ({}, sd))
