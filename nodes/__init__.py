@@ -16,6 +16,7 @@ from .rivals.demofusion import FreeScaleRivalDemoFusion
 from .rivals.fouriscale import FreeScaleRivalFouriScale
 from .rivals.hidiffusion import FreeScaleRivalHiDiffusion
 from .rivals.scalecrafter import FreeScaleRivalScaleCrafter
+from .video.videocrafter_loader import FreeScaleVideoCrafterLoader
 
 NODES = [
     ScaleFusionAttentionPatch,
@@ -24,6 +25,7 @@ NODES = [
     RegionDetailMask,
     FreeScaleBlendSampler,
     FreeScaleDemoModel,
+    FreeScaleVideoCrafterLoader,
     FreeScaleRivalScaleCrafter,
     FreeScaleRivalDemoFusion,
     FreeScaleRivalFouriScale,

@@ -26,6 +26,7 @@ for _path in (
     "tests/host/host_models",
     "tests/host/patching",
     "tests/host/transformers",
+    "tests/host/video/clips",
     "tests/host/rivals/rival_models",
     "tests/host/stage/staging",
     "tests/web/painter/painter",

@@ -34,6 +34,11 @@ V1 = dict(
     transformer_depth_output=[1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], transformer_depth_middle=1, context_dim=768,
 )  # fmt: skip
 V2 = {**V1, "num_heads": -1, "num_head_channels": 16, "use_linear_in_transformer": True, "context_dim": 1024}
+SVD = {
+    **V2, "in_channels": 8, "adm_in_channels": 768, "num_classes": "sequential", "extra_ff_mix_layer": True, "use_spatial_context": True,
+    "merge_strategy": "learned_with_images", "merge_factor": 0.0, "video_kernel_size": [3, 1, 1], "use_temporal_resblock": True,
+    "use_temporal_attention": True, "disable_temporal_crossattention": False,
+}  # fmt: skip
 REFINER = {
     **V2, "transformer_depth": [0, 0, 1, 1, 1, 1, 0, 0], "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0],
     "context_dim": 32, "adm_in_channels": POOLED + 5 * 256, "num_classes": "sequential",
@@ -47,7 +52,7 @@ class Family:
     name: str
     host: type
     unet: dict
-    native: int  # px, what the pack is to detect
+    native: int | tuple[int, int]  # px of a side, or (height, width), what the pack is to detect
     self_attentions: int
     dilated: tuple[str, ...]  # what the FreeScale preset is to find, by walking
     marks: dict = field(default_factory=dict)  # keys of a checkpoint that tell the host how the model predicts
@@ -82,6 +87,7 @@ FAMILIES = {
             "SD 2 v", hosts.SD20, V2, 768, 16, LEVELS_4,
             {"output_blocks.11.1.transformer_blocks.0.norm1.bias": torch.tensor([-1.0, 1.0])},
         ),
+        Family("Stable Video Diffusion", hosts.SVD_img2vid, SVD, (576, 1024), 16, LEVELS_4),
     )
 }  # fmt: skip
 

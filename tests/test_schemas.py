@@ -13,6 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import comfy.samplers
+import folder_paths
 import pytest
 from editor import SEED_CONTROLS, WIDGETS
 from freescale.nodes import NODES
@@ -21,7 +22,11 @@ from tools.folders import ROOT
 
 SNAPSHOT = Path(__file__).with_name("schemas.json")
 ANEW = "FREESCALE_SCHEMAS=write python dev.py test tests/test_schemas.py"
-HOSTS = {"the host's samplers": comfy.samplers.KSampler.SAMPLERS, "the host's schedulers": comfy.samplers.KSampler.SCHEDULERS}
+HOSTS = {
+    "the host's samplers": comfy.samplers.KSampler.SAMPLERS,
+    "the host's schedulers": comfy.samplers.KSampler.SCHEDULERS,
+    "the host's checkpoints": folder_paths.get_filename_list("checkpoints"),
+}
 LIMITS = {"min": max, "max": min}  # which of two values lets fewer through
 UPLOADS = ("image_upload", "animated_image_upload", "video_upload")  # marks of inputs that get an upload button
 # What else of an input decides which widget it gets, what the editor sends, and what the server takes.

@@ -1,7 +1,7 @@
 """What a picture takes of the device's memory, said before it is missing."""
 
 from math import prod, sqrt
-from typing import cast
+from typing import Any, cast
 
 import comfy.model_management
 from comfy.model_patcher import ModelPatcher
@@ -15,15 +15,28 @@ def require_memory(node: str, stages: str, model: ModelPatcher, batch: int, size
     if comfy.model_management.directml_enabled:  # ComfyUI does not know how much such a device has
         return
     family, (height, width) = family_of(model, node), max(sizes, key=prod)
+    batch = at_once(model, batch)
     least = family.call_bytes(batch, height, width)
     total = cast(int, comfy.model_management.get_total_memory(model.load_device))
     if least <= total:
         return
     shrink = sqrt(total / least)
     fitting = "x".join(str(int(side * shrink) // family.side_step * family.side_step) for side in (width, height))
-    batched, alone = (f", {batch} pictures or frames at once,", ", or fewer at once") if batch > 1 else ("", "")
-    problem = f"{width}x{height} px{batched} takes at least {memory_text(least)} of memory beside the model, and the device has "
-    raise bad_input(node, "stages", stages, f"{problem}{memory_text(total)}. Up to {fitting} may fit{alone}")
+    batched, fewer = f", {batch} pictures or frames at once,", ", or fewer at once"
+    taken = f"{width}x{height} px{batched * (batch > 1)} takes at least {memory_text(least)} of memory beside the model"
+    problem = f"{taken}, and the device has {memory_text(total)}. Up to {fitting} may fit{fewer * (batch > 1)}"
+    raise bad_input(node, "stages", stages, problem)
+
+
+def at_once(model: ModelPatcher, batch: int) -> int:
+    """How many pictures of a batch, or frames of a film, are drawn at a time, at least: of a long clip a context window.
+
+    Other packs' windows, as AnimateDiff-Evolved has them, are known to them alone, so that a clip of theirs counts as one frame.
+    """
+    windows: Any = model.model_options.get("context_handler")
+    if windows is not None and windows.dim in (0, 2):
+        return min(batch, windows.context_length)
+    return 1 if model.injections else batch
 
 
 def memory_text(size: int) -> str:

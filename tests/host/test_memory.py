@@ -1,10 +1,14 @@
 """What a picture takes of the device's memory, and what a person is told about it."""
 
 import comfy.model_management
+import comfy.sample
+import comfy.samplers
 import families
 import pytest
 import torch
 import unet
+from clips import animated, in_windows
+from comfy.ldm.modules.attention import FeedForward
 from comfy.patcher_extension import WrappersMP
 from families import FAMILIES, with_scale_fusion
 from freescale.nodes.host.family import family_of
@@ -70,6 +74,38 @@ def test_it_does_nothing_twice_and_leaves_what_another_node_changed(model, run):
     torch.testing.assert_close(run(halved(in_parts(model)), LARGE), run(halved(model), LARGE), atol=1e-5, rtol=1e-5)
 
 
+def test_a_feed_forward_between_frames_is_no_wider_than_one_over_the_picture():
+    """Its tokens are frames, so it is cut along its rows, which are the picture's places."""
+    model, widest = families.build(FAMILIES["Stable Video Diffusion"], native=NATIVE), {}
+    places = [
+        (name.split(".")[-3], module)
+        for name, module in model.model.diffusion_model.named_modules()
+        if isinstance(module, FeedForward) and ".time_" in name or name.endswith("transformer_blocks.0.ff")
+    ]
+    hooks = [
+        module.net.register_forward_hook(lambda _, given, __, kind=kind: widest.setdefault(kind, set()).add(given[0].shape))
+        for kind, module in places
+    ]
+    noise, prompts = families.random(4, 4, *LARGE), [families.conditioning(FAMILIES["Stable Video Diffusion"], 1)] * 2
+    sampler, clips, most = comfy.samplers.sampler_object("euler"), [], []
+    try:
+        for each in (model, in_parts(model)):
+            widest.clear()
+            clips.append(
+                comfy.sample.sample_custom(
+                    each, noise, 1.0, sampler, torch.tensor([3.0, 0.0]), *prompts, noise, disable_pbar=True
+                )
+            )
+            most.append({kind: max(shape[0] * shape[1] for shape in shapes) for kind, shapes in widest.items()})
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert {shape[1] for shape in widest["time_stack"]} == {4}
+    assert most[0] == {"transformer_blocks": 4 * 1024, "time_stack": 4 * 1024}
+    assert most[1]["time_stack"] == most[1]["transformer_blocks"] < 4 * 32
+    torch.testing.assert_close(*clips, atol=1e-5, rtol=1e-5)
+
+
 # ---------------------------------------------------------------- what is taken
 
 
@@ -131,6 +167,18 @@ def test_a_stage_that_no_empty_device_could_hold_is_refused_with_the_size_that_f
     require_memory("node", "…", model, 1, [(1016, 2040)])
     with pytest.raises(ValueError, match="2 pictures or frames at once, .*or fewer at once$"):
         require_memory("node", "2x, 2x", model, 2, sizes)
+
+
+def test_of_a_clip_only_the_frames_that_are_drawn_at_once_count(model, device_of):
+    """96 frames in context windows of 16 take what 16 take; how many a pack's motion modules get is known to it alone."""
+    size = [(256, 256)]
+    device_of(family_of(model).call_bytes(16, *size[0]))
+    with pytest.raises(ValueError, match="96 pictures or frames at once, .*or fewer at once$"):
+        require_memory("node", "2x", model, 96, size)
+    require_memory("node", "2x", in_windows(model, 16), 96, size)
+    require_memory("node", "2x", animated(model)[0], 96, size)
+    with pytest.raises(ValueError, match="17 pictures or frames at once, "):
+        require_memory("node", "2x", in_windows(model, 17), 96, size)
 
 
 def test_nothing_is_refused_where_the_host_does_not_know_the_device(model, device_of, monkeypatch):

@@ -22,11 +22,12 @@ def test_is_detected(publish, family):
     """Native size, self-attentions and the layers to dilate come from the model itself."""
     model = families.build(family, native=None)
     found = family_of(model, "node")
-    assert found.native == (family.native, family.native)
+    height, width = family.native if isinstance(family.native, tuple) else (family.native, family.native)
+    assert found.native == (height, width)
     assert len(found.attention_layers()) == family.self_attentions
     dilated = dilated_layers(found.convolutions(), "FreeScale", parse_blocks("all"))
     assert tuple(layer.name for layer in dilated) == family.dilated
-    publish(TABLE, family.name, "Native size", f"{family.native} px")
+    publish(TABLE, family.name, "Native size", f"{width} px" if width == height else f"{width} × {height} px")
 
 
 @every_family
@@ -49,7 +50,7 @@ def test_draws_an_enlarged_picture(graph, draw, publish, family):
 
 
 REFUSED = {
-    "Stable Video Diffusion": lambda: unet_of_another_task(comfy.model_base.SVD_img2vid),
+    "SV3D": lambda: unet_of_another_task(comfy.model_base.SV3D_u),
     "SD ×4 upscaler": lambda: unet_of_another_task(comfy.model_base.SD_X4Upscaler),
     "Lotus": lambda: unet_of_another_task(comfy.model_base.Lotus),
     "PixArt": lambda: families.configured(hosts.PixArtAlpha, PIXART).get_model({}, device="cpu"),

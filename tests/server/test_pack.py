@@ -25,7 +25,7 @@ def public_nodes(comfy) -> list[str]:
 
 
 def test_every_node_has_a_help_page_and_tooltips(comfy):
-    assert len(public_nodes(comfy)) == 14
+    assert len(public_nodes(comfy)) == 15
     for name in public_nodes(comfy):
         info = comfy.object_info[name]
         page = fetched(comfy, f"/extensions/{PACK_NAME}/docs/{name}.md").decode()

@@ -127,12 +127,14 @@ def call(model: comfy.model_patcher.ModelPatcher, side: int, batch: int, device:
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator).to(device, dtype)  # noqa: E731
     config = model.model.model_config.unet_config
-    x, context = draw(batch, config["in_channels"], side // 8, side // 8), draw(batch, TEXT_TOKENS, config["context_dim"])
+    tokens = 1 if config.get("use_temporal_attention") else TEXT_TOKENS  # SVD's prompt is a picture
+    x, context = draw(batch, config["in_channels"], side // 8, side // 8), draw(batch, tokens, config["context_dim"])
     pooled = draw(batch, config["adm_in_channels"]) if "adm_in_channels" in config else None
     time, sigma = torch.full((batch,), 500.0, device=device), torch.full((batch,), SIGMA)
 
     def unet(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs):
-        return model.model.diffusion_model(x, time, context=context, y=pooled, transformer_options=transformer_options)
+        inputs = dict(context=context, y=pooled, num_video_frames=batch)  # frames for those that ask for them
+        return model.model.diffusion_model(x, time, **inputs, transformer_options=transformer_options)
 
     return through_wrappers(model, unet, x, sigma)
 

@@ -31,8 +31,8 @@ __all__ = [
 
 NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what one of its patches was given
 SUPPORTED = (
-    "FreeScale works with SDXL and its relatives, SD 1.x and SD 2.x, and with flow-matching transformers such as FLUX, Z-Image, "
-    "Qwen-Image and Wan"
+    "FreeScale works with SDXL and its relatives, SD 1.x and SD 2.x, Stable Video Diffusion, and with flow-matching "
+    "transformers such as FLUX, Z-Image, Qwen-Image and Wan"
 )
 OF_ANOTHER_PACK = (
     "another pack's own in the place of ComfyUI's, as nunchaku's quantised models and engines of TensorRT are; FreeScale does "

@@ -95,8 +95,15 @@ class Family(ABC):
         """The 3×3 convolutions inside the network's blocks (not its first and last), if it has such."""
         return {}
 
-    def feed_forwards(self) -> list[torch.nn.Module]:
-        """The feed-forwards over tokens [B, n, C] that are the host's own and may be given a part of the tokens at a time."""
+    def feed_forwards(self) -> list[tuple[torch.nn.Module, int]]:
+        """The feed-forwards over tokens that are the host's own and may be given a part of the picture's places at a time.
+
+        Each with the axis of those: 1 of tokens [B, h·w, C], 0 of those between frames, [B·h·w, frames, C].
+        """
+        return []
+
+    def temporal_blocks(self) -> list[torch.nn.Module]:
+        """The host's transformer blocks that attend between frames and not over the picture, whoever put them there."""
         return []
 
     def with_crops(self, conditions: dict[str, Any], corners: list[tuple[int, int]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""U-Nets that draw pictures: SDXL and its relatives, SD 1.x and SD 2.x."""
+"""U-Nets that draw pictures: SDXL and its relatives, SD 1.x and SD 2.x; and clips, whose frames are the batch."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import comfy.model_base
 import torch
-from comfy.ldm.modules.attention import FeedForward
+from comfy.ldm.modules.attention import BasicTransformerBlock, FeedForward, SpatialTransformer
 from comfy.model_base import BaseModel
 
 from ....freescale_core.dilation import Layer
@@ -15,10 +15,11 @@ from .base import AttentionLayer, Family, Grid, network_of, with_longer_side
 from .model_sampling import VarianceExploding, law_of
 
 CELL = 8  # px
-# U-Nets that make video, other views, larger pictures or depth: nothing that FreeScale's windows or noise are for.
+SVD = 576, 1024  # px, native
+# U-Nets that make other views, larger pictures or depth: nothing that FreeScale's windows or noise are for.
 OTHER_TASKS = tuple(
     getattr(comfy.model_base, name)
-    for name in ("SVD_img2vid", "Stable_Zero123", "SD_X4Upscaler", "Lotus")
+    for name in ("SV3D_u", "SV3D_p", "Stable_Zero123", "SD_X4Upscaler", "Lotus")
     if hasattr(comfy.model_base, name)
 )
 SIZES, CROP = 6, 2  # SDXL's size conditioning ends with six numbers, of which the third and fourth are the crop
@@ -35,7 +36,7 @@ MARKS = {
 
 
 class UNet(Family):
-    """A U-Net of ComfyUI's, for pictures."""
+    """A U-Net of ComfyUI's, for pictures or frames."""
 
     @classmethod
     def of(cls, base: BaseModel, part: Callable[[str], Any], native_size: int) -> "UNet":
@@ -65,10 +66,18 @@ class UNet(Family):
                     counts[among] += 1
         return found
 
-    def feed_forwards(self) -> list[torch.nn.Module]:
-        """One in each transformer block; one whose forward another node has changed is not ours to split."""
-        forwards = (block.ff for _, _, block in self._transformer_blocks())
-        return [ff for ff in forwards if getattr(ff.forward, "__func__", None) is FeedForward.forward]
+    def feed_forwards(self) -> list[tuple[torch.nn.Module, int]]:
+        """One or two in each transformer block; one whose forward another node has changed is not ours to split."""
+        found = [(block.ff, 1) for _, _, block in self._transformer_blocks()]
+        found += [(ff, 0) for block in self.temporal_blocks() for ff in (block.ff, block.ff_in) if ff]
+        return [(ff, axis) for ff, axis in found if getattr(ff.forward, "__func__", None) is FeedForward.forward]
+
+    def temporal_blocks(self) -> list[Any]:
+        """All but those of the host's spatial transformers."""
+        spatial = {block for _, _, block in self._transformer_blocks()}
+        return [
+            module for module in self.network.modules() if isinstance(module, BasicTransformerBlock) and module not in spatial
+        ]
 
     def with_crops(self, conditions: dict[str, Any], corners: list[tuple[int, int]]) -> dict[str, Any]:
         """SDXL's size conditioning y [B, …] with a crop for each row, as in DemoFusion's code."""
@@ -123,8 +132,9 @@ def _parts_of(section: str, number: int, name: str, block: Any) -> Iterator[_Par
 
 
 def _kind_of(module: torch.nn.Module) -> str | None:
-    """None for what other packs inject."""
-    return next((kind for kind, marks in MARKS.items() if all(hasattr(module, mark) for mark in marks)), None)
+    """None for what other packs inject, transformers between frames among it: the host gives prompts to its own class alone."""
+    kind = next((kind for kind, marks in MARKS.items() if all(hasattr(module, mark) for mark in marks)), None)
+    return None if kind == TRANSFORMER and not isinstance(module, SpatialTransformer) else kind
 
 
 def _convolutions_of(part: _Part) -> list[tuple[str, Any]]:
@@ -138,9 +148,13 @@ def _convolutions_of(part: _Part) -> list[tuple[str, Any]]:
 
 
 def _native(base: BaseModel) -> tuple[int, int]:
-    """(height, width) px of the square pictures that a family of U-Nets was trained on."""
+    """(height, width) px of the pictures that a family of U-Nets was trained on, most of them square."""
     config = base.model_config
     side = getattr(config, "freescale_native", None)
+    if side is None and isinstance(base, comfy.model_base.SVD_img2vid):
+        side = SVD
+    if isinstance(side, tuple):
+        return side
     if side is None and isinstance(base, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner)):
         side = 1024
     if side is None:

@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -46,11 +46,16 @@ class Call:
         """The denoised latent that the model answers, with some of its inputs changed.
 
         With other transformer_options it runs uncompiled: hosts compile a model for those that it had first (TorchCompileModel
-        drops the guards on them), so that one layer's replacement would answer for others.
+        drops the guards on them), so that one layer's replacement would answer for others. And layers between frames keep the
+        patches that they had: the host calls them by the name of the layer over the picture beside them.
         """
         call = replace(self, **changed)
         inputs = call.x, call.t, call.c_concat, call.c_crossattn, call.control, call.options
-        with _uncompiled() if "options" in changed else nullcontext():
+        with ExitStack() as stack:
+            if "options" in changed:
+                stack.enter_context(_uncompiled())
+                for block in self.family.temporal_blocks():
+                    stack.enter_context(replaced(block, "forward", partial(_patched_as, self.options, block.forward)))
             return call.execute(*inputs, **call.conditions)
 
 
@@ -73,6 +78,16 @@ def on_enlarged(patched: ModelPatcher, family: Family, key: str, act: Callable[[
             return act(Call(family, enlarged, executor, x, t, c_concat, c_crossattn, control, options, kwargs))
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, around_model)
+
+
+def _patched_as(
+    options: dict, forward: Callable, x: Tensor, context: Any = None, transformer_options: dict | None = None
+) -> Tensor:
+    """A transformer block's answer under the patches of these options."""
+    names = ("patches", "patches_replace")
+    others = {name: value for name, value in (transformer_options or {}).items() if name not in names}
+    patches = {name: options[name] for name in names if name in options}
+    return forward(x, context=context, transformer_options={**others, **patches})
 
 
 @contextmanager

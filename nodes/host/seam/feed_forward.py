@@ -27,16 +27,16 @@ def chunk_feed_forwards(patched: ModelPatcher, family: Family, native_size: int 
 def _chunked_call(call: Call) -> Tensor:
     tokens_at_once = max(SMALLEST_CHUNK, call.family.native_tokens)
     with ExitStack() as stack:
-        for module in call.family.feed_forwards():
-            stack.enter_context(replaced(module, "forward", partial(_forward_in_chunks, module.forward, tokens_at_once)))
+        for module, axis in call.family.feed_forwards():
+            stack.enter_context(replaced(module, "forward", partial(_forward_in_chunks, module.forward, tokens_at_once, axis)))
         return call.run()
 
 
-def _forward_in_chunks(forward: Callable[[Tensor], Tensor], tokens_at_once: int, x: Tensor) -> Tensor:  # [B, n, C]
-    chunks = ceil(x.shape[1] / tokens_at_once)
+def _forward_in_chunks(forward: Callable[[Tensor], Tensor], tokens_at_once: int, axis: int, x: Tensor) -> Tensor:
+    chunks = ceil(x.shape[axis] / tokens_at_once)
     if chunks == 1:
         return forward(x)
     out = torch.empty_like(x)
-    for chunk, place in zip(x.chunk(chunks, 1), out.chunk(chunks, 1), strict=True):
+    for chunk, place in zip(x.chunk(chunks, axis), out.chunk(chunks, axis), strict=True):
         place.copy_(forward(chunk))
     return out

@@ -1,5 +1,6 @@
 """Running a stage: resize, restart, sample under the blend, decode."""
 
+from functools import cache, partial
 from typing import Any
 
 import comfy.model_management
@@ -14,10 +15,10 @@ from ....freescale_core.chunks import is_out_of_memory
 from .. import pictures
 from ..errors import bad_input
 from ..family import Family, family_of
-from ..memory import memory_text
+from ..memory import at_once, memory_text
 from ..progress import Show, first_step_text, with_time_left
 from .blend import BlendSampler
-from .conditioning import stage_conditioning
+from .conditioning import stage_conditioning, with_pictures
 from .plan import Stage, frames_at_once, plan_sigmas
 
 # What is known to make values that are not numbers, and what helps.
@@ -70,7 +71,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     latent = latent and {**latent, "samples": family.as_latent(latent["samples"])}
     steps, enlarged = len(sigmas) - 1, family.enlarged(*size)
     frames = frames_at_once(family, vae, latent, image)
-    memory = f"{memory_text(family.call_bytes(frames, stage.height, stage.width))} beside the model"
+    memory = f"{memory_text(family.call_bytes(at_once(model, frames), stage.height, stage.width))} beside the model"
     if family.films:
         batch = len(latent["samples"]) if latent else 1
         size_of_all = batch * vae.upscale_ratio[0](frames // batch) * stage.height * stage.width * 3 * torch.float32.itemsize
@@ -84,8 +85,10 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         carried[PLACED_ON] = family.latent_size(*before)
     noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
+    enlarge = cache(partial(_enlarged, family, vae, stage))  # both prompts may have the same picture
     positive, negative = (
-        stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged) for conditioning in (positive, negative)
+        with_pictures(family, stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged), size, enlarge)
+        for conditioning in (positive, negative)
     )
     callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, show)
     samples = comfy.sample.sample_custom(
@@ -116,14 +119,25 @@ def _finite(values: torch.Tensor, node: str, stage: Stage, cause: str) -> torch.
 
 def _reference(family: Family, vae: Any, stage: Stage, latent, image) -> torch.Tensor:
     """z: the picture before, given as a latent or an image or both, at this stage's size, as a latent."""
-
-    def encoded(image: torch.Tensor) -> torch.Tensor:
-        films = len(latent["samples"]) if latent else 1
-        return family.as_latent(pictures.encode(vae, image, stage.vae_tiling, len(image) // films if family.films else 1))
-
     if stage.resize_in == "latent":
-        samples = latent["samples"] if latent else encoded(image[..., :3])
+        samples = latent["samples"] if latent else _encoded(family, vae, stage, image[..., :3])
         return pictures.resize_latent(samples, *family.latent_size(stage.height, stage.width))
+    return _enlarged(family, vae, stage, latent and latent["samples"], image=image)
+
+
+def _enlarged(family: Family, vae: Any, stage: Stage, samples, unknown=None, image: torch.Tensor | None = None) -> torch.Tensor:
+    """A picture, or what a latent is one of, enlarged as a picture: as a latent of this stage's size.
+
+    Of a film's latent, the frames that a mask [1, 1 or 4, T, h, w] has as wholly `unknown` are grey, as Wan's nodes make them.
+    """
     if image is None:
-        image = pictures.decode(vae, latent["samples"], stage.vae_tiling)
-    return encoded(pictures.resize_image(image, stage.height, stage.width))
+        image = pictures.decode(vae, samples, stage.vae_tiling)
+    if family.films and unknown is not None:
+        frames = unknown[0].amin((-2, -1)).expand(4, -1).T.flatten()[3:]  # the first of a latent's frames is one picture
+        image = torch.where(frames[: len(image), None, None, None].to(image.device) < 1, image, 0.5)
+    resized = pictures.resize_image(image, stage.height, stage.width)
+    return _encoded(family, vae, stage, resized, 1 if samples is None else len(samples))
+
+
+def _encoded(family: Family, vae: Any, stage: Stage, image: torch.Tensor, films: int = 1) -> torch.Tensor:
+    return family.as_latent(pictures.encode(vae, image, stage.vae_tiling, len(image) // films if family.films else 1))

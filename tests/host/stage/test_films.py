@@ -1,9 +1,14 @@
 """The cascade on films: every frame is enlarged, all of them are drawn together, and messages speak of frames."""
 
+from dataclasses import replace
+
 import comfy.model_management
+import families
 import pytest
 import torch
 import transformers
+from comfy.patcher_extension import WrappersMP
+from comfy_extras.nodes_wan import WanImageToVideo
 from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host import pictures
 from freescale.nodes.host.family import family_of
@@ -64,6 +69,28 @@ def test_the_latent_resize_leaves_time_alone():
     large = pictures.resize_latent(film, 16, 12)
     for frame in range(3):
         assert torch.equal(large[:, :, frame], pictures.resize_latent(film[:, :, frame], 16, 12))
+
+
+def test_the_first_frame_of_an_image_to_video_model_is_enlarged_as_a_picture(vae):
+    """What the network gets is the film that Wan's own node would make at the stage's size: a sharp first frame, the rest grey."""
+    kind = replace(WAN, host="WAN21_I2V", unet={**WAN.unet, "model_type": "i2v", "in_dim": 36})
+    seen, model = [], transformers.build(kind)
+
+    def note(executor, x, t, c_concat, *args, **kwargs):
+        seen.append(c_concat)
+        return executor(x, t, c_concat, *args, **kwargs)
+
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "a test", note)
+    words, start = transformers.prompt(kind), families.random(1, 64, 64, 3).sigmoid()
+    *words, film = families.host_node(WanImageToVideo, words, words, vae, 64, 64, 9, 1, start_image=start)
+    settings = stage(96, 96, scheduler="simple", denoise=0.75, steps=6)
+    run_stage("node", model, *words, vae, settings, {"samples": film["samples"] + 0.1}, None)
+
+    before = pictures.decode(vae, words[0][0][1]["concat_latent_image"], "never")
+    expected = torch.full((9, 96, 96, 3), 0.5)
+    expected[0] = pictures.resize_image(before[:1], 96, 96)[0]
+    latent = model.model.process_latent_in(vae.encode(expected))
+    assert all(torch.allclose(concat[:1, 4:], latent, atol=1e-5) for concat in seen) and seen
 
 
 def test_a_number_of_pictures_that_is_no_film_is_refused(cascade):

@@ -1,0 +1,1 @@
+"""Video models that ComfyUI has no loader for."""
