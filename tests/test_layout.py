@@ -11,7 +11,7 @@ PUBLIC = ("comfy_api.latest",)  # what a node declares itself with
 LONGEST_PRODUCT, LONGEST_TEST = 250, 499  # lines
 # Modules of ComfyUI's whose classes are models, or what models are built of.
 MODELS = ("comfy.model_base", "comfy.ldm", "comfy.supported_models", "comfy.model_sampling")
-BUILD_MODELS = [HOST / "demo.py", *(HOST / "videocrafter").glob("*.py")]
+BUILD_MODELS = [HOST / "demo.py", HOST / "temporal.py", *(HOST / "videocrafter").glob("*.py")]
 
 
 def product() -> list[Path]:

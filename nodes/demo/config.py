@@ -5,6 +5,7 @@ from math import pi
 import torch
 
 NATIVE = 256  # px
+FRAMES = 8  # of the clips that its motion layers are trained on
 NETWORKS = U_NET, FLUX = ("U-Net", "transformer")
 FRAMINGS = ("portrait", "close-up", "backdrop")
 

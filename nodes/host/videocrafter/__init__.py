@@ -14,7 +14,8 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .network import BETWEEN_FRAMES, FIRST_HEADS, VideoCrafterUNet, host_names
+from ..temporal import BETWEEN_FRAMES
+from .network import FIRST_HEADS, VideoCrafterUNet, host_names
 from .sampling import VideoCrafterSampling
 
 U_NET, TEXT_ENCODER, VAE = "model.diffusion_model.", "cond_stage_model.model.", "first_stage_model."  # of a checkpoint's names

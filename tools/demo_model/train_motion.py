@@ -1,0 +1,155 @@
+"""Train the demo model's layers between frames: python tools/demo_model/train_motion.py --comfyui PATH --out FOLDER.
+
+Draws clips, encodes their frames with the demo model's VAE, fits the layers by its frozen U-Net, and writes motion.safetensors with
+motion.json (hash, recipe, seed, loss) into the folder. A run that is cut short goes on with --resume and the same arguments.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+
+PACK = Path(__file__).resolve().parents[2]
+DEMO = PACK / "nodes" / "demo"  # where the pack keeps the model and what describes it
+sys.path.append(str(DEMO))
+
+from clips import random_clip  # noqa: E402
+from config import FRAMES, FRAMINGS, NATIVE, UNET  # noqa: E402
+from data import CAPTIONS, FRAMING_SHARE, Said, caption, encode  # noqa: E402
+from scenes import render  # noqa: E402
+from train import micro_conditioning  # noqa: E402
+from trainer import Trainer, adamw  # noqa: E402
+
+RATE = 1e-3
+HEAVIEST = 10  # of a noise level's weight
+RECIPE = (
+    "Epsilon prediction through the frozen U-Net, one noise level a clip, uniform over SDXL's 1000 timesteps, weighted by 1 / alpha up to "
+    "10. AdamW 1e-3, 100 steps of warm-up, then linear to 1 %. Average of the last twelfth."
+)
+
+
+def draw(seed: int, index: int) -> tuple[np.ndarray, Said]:
+    """Clip number `index`: its frames (uint8 THWC) and what a prompt would say of it."""
+    rng = np.random.default_rng((seed, index))
+    framing = str(rng.choice(FRAMINGS, p=FRAMING_SHARE))
+    clip = random_clip(rng, framing, FRAMES)
+    return np.stack([np.asarray(render(scene, view, NATIVE)) for scene, view in clip]), (clip[0][0].hat, clip[0][0].hue, framing)
+
+
+def clips(args: argparse.Namespace, weights: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents [clips, FRAMES, 4, 32, 32]; tokens [captions, clips, 3, 32] and pooled vectors [captions, clips, 16]."""
+    from comfy.taesd.taesd import TAESD
+
+    vae = TAESD(latent_channels=4)
+    vae.load_state_dict({k.removeprefix("vae."): v.float() for k, v in weights.items() if k.startswith("vae.")})
+    vae.to(args.device).eval()
+    with ProcessPoolExecutor() as pool:
+        drawn = pool.map(partial(draw, args.seed), range(args.clips), chunksize=8)
+        latents, said = zip(
+            *((encode(vae, torch.from_numpy(frames).movedim(-1, 1), args.device), words) for frames, words in drawn)
+        )
+    rng = np.random.default_rng(args.seed)
+    tokens, pooled = zip(*(map(torch.stack, zip(*(caption(rng, *words) for words in said))) for _ in range(CAPTIONS)))
+    return torch.stack(latents), torch.stack(tokens).to(args.device), torch.stack(pooled).to(args.device)
+
+
+def build(weights: dict, device: torch.device) -> tuple[Callable, torch.nn.ModuleList]:
+    """The frozen U-Net, and the layers in it, which begin by passing on what they get."""
+    import comfy.ops
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+    spec = spec_from_file_location("temporal", PACK / "nodes" / "host" / "temporal.py")
+    assert spec and spec.loader
+    temporal = module_from_spec(spec)
+    spec.loader.exec_module(temporal)
+    unet = UNetModel(**UNET, dtype=torch.float32, device=device)
+    unet.load_state_dict({k.removeprefix("unet."): v.float() for k, v in weights.items() if k.startswith("unet.")})
+    unet.eval().requires_grad_(False)
+    layers = temporal.insert_motion(unet, {"dtype": torch.float32, "device": device}, comfy.ops.disable_weight_init)
+    for name, parameter in layers.named_parameters():
+        if parameter.ndim == 1:
+            parameter.data.fill_(float("norm" in name and name.endswith("weight")))
+        elif "proj_out" in name:
+            parameter.data.zero_()
+        else:
+            torch.nn.init.xavier_uniform_(parameter)
+    return partial(unet, transformer_options={"patches": {"forward_timestep_embed_patch": [temporal.BETWEEN_FRAMES]}}), layers
+
+
+def train(args: argparse.Namespace) -> None:
+    """One run, to its files."""
+    device = torch.device(args.device)
+    torch.manual_seed(args.seed)
+    weights = safetensors.torch.load_file(DEMO / "model.safetensors")
+    unet, layers = build(weights, device)
+    latents, tokens, pooled = clips(args, weights)
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    alphas = (1 - betas).cumprod(0).float().to(device)
+    rate = lambda count, done: min((count + 1) / 100, 1) * max(0.01, 1 - done)  # noqa: E731
+    trainer = Trainer(
+        layers, [adamw(layers.parameters(), RATE, weight_decay=1e-3)], rate, lambda n: (1 - 8 / n) ** 12, args.steps
+    )
+    checkpoint = args.out / "checkpoint.pt"
+
+    def loss() -> torch.Tensor:
+        clip, said = torch.randint(len(latents), (args.batch,)), torch.randint(CAPTIONS, (args.batch,))
+        t = torch.randint(1000, (args.batch,), device=device)
+        y = torch.cat([pooled[said, clip], micro_conditioning(args.batch, device)], 1)
+        t, words, y = (each.repeat_interleave(FRAMES, 0) for each in (t, tokens[said, clip], y))
+        a, x = alphas[t][:, None, None, None], latents[clip].flatten(0, 1)
+        noise = torch.randn_like(x)
+        out = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context=words, y=y, num_video_frames=FRAMES)
+        return ((out - noise).square() / a.clamp_min(1 / HEAVIEST)).mean()
+
+    def save() -> None:
+        part = checkpoint.with_suffix(".part")  # what was saved before is kept until this is whole
+        torch.save({"trainer": trainer.state_dict(), "random": torch.get_rng_state()}, part)
+        os.replace(part, checkpoint)
+
+    if args.resume:
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        trainer.load_state_dict(state["trainer"])
+        torch.set_rng_state(state["random"].cpu())
+    trainer.run(loss, save)
+
+    data = safetensors.torch.save({name: weight.half().cpu() for name, weight in layers.state_dict().items()})
+    (args.out / "motion.safetensors").write_bytes(data)
+    run = trainer.summary() | {"batch": args.batch, "clips": args.clips, "seed": args.seed}
+    record = {"motion": [run], "recipe": RECIPE, "sha256": hashlib.sha256(data).hexdigest()}
+    (args.out / "motion.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record, indent=1))
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder (its layers are trained)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write to; the pack carries what is in nodes/demo")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=2412)
+    parser.add_argument("--clips", type=int, default=4_000)
+    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--batch", type=int, default=2, help="clips; 2 is for a CPU, 40 for a GPU")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    args = parse()
+    sys.path.insert(0, str(args.comfyui))
+    from comfy.cli_args import args as host
+
+    host.cpu, host.use_pytorch_cross_attention = args.device == "cpu", True
+    torch.set_flush_denormal(True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    train(args)
