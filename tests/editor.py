@@ -17,6 +17,8 @@ from tools.server import Server
 
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 READY = "window.app?.extensionManager?.workflow?.activeWorkflow"  # set last: the graph that the client starts with is loaded
+LOADERS = "CheckpointLoaderSimple", "UNETLoader", "ImageOnlyCheckpointLoader", "FreeScaleVideoCrafterLoader"  # of a MODEL
+OF_FILMS = "EmptyHunyuanLatentVideo", "SVD_img2vid_Conditioning"  # nodes that make a film's empty latent, of width × height
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -109,22 +111,26 @@ def pixels(path: Path) -> Image.Image:
 def use_demo_model(prompt: dict, transformer: bool = True) -> None:
     """Put the embedded model where a model, its VAE and its prompts are: they are gigabytes away. Films become one frame."""
     kinds = {key: node["class_type"] for key, node in prompt.items()}
-    model = next((key for key, kind in kinds.items() if kind in ("CheckpointLoaderSimple", "UNETLoader")), None)
+    model = next((key for key, kind in kinds.items() if kind in LOADERS), None)
     if model is None:
         return
+    for node in prompt.values():
+        if node["class_type"] in OF_FILMS:
+            size = {name: node["inputs"][name] for name in ("width", "height")}
+            node.update(class_type="EmptyLatentImage", inputs={**size, "batch_size": 1})
     replaced = ("Loader", "CLIP", "Conditioning", "Guidance", "ModelSamplingSD3")  # whose time is 1000 times that of FLUX
-    for key in [key for key, kind in kinds.items() if any(word in kind for word in replaced)]:
+    for key in [key for key, node in prompt.items() if any(word in node["class_type"] for word in replaced)]:
         del prompt[key]
     network = "transformer" if transformer and kinds[model] == "UNETLoader" else "U-Net"
     values = {"hat": "yes", "hue": 0.58, "framing": "portrait", "network": network}
     prompt[model] = {"class_type": "FreeScaleDemoModel", "inputs": values}
+    outputs = {"positive": 1, "negative": 2, "vae": 3}
     for node in prompt.values():
-        if node["class_type"] == "EmptyHunyuanLatentVideo":
-            del node["inputs"]["length"]
-            node["class_type"] = "EmptyLatentImage"
         for name, value in node["inputs"].items():
-            if isinstance(value, list) and (value[0] == model or value[0] not in prompt):
-                node["inputs"][name] = [model, {"positive": 1, "negative": 2, "vae": 3}.get(name, 0)]
+            if isinstance(value, list) and (name in outputs or value[0] == model or value[0] not in prompt):
+                node["inputs"][name] = [model, outputs.get(name, 0)]
+            elif isinstance(value, list) and prompt[value[0]]["class_type"] == "EmptyLatentImage":
+                node["inputs"][name] = [value[0], 0]
 
 
 def default_value(kind: str | list, options: dict) -> Any:

@@ -56,6 +56,7 @@ class Family:
     self_attentions: int
     dilated: tuple[str, ...]  # what the FreeScale preset is to find, by walking
     marks: dict = field(default_factory=dict)  # keys of a checkpoint that tell the host how the model predicts
+    schedule: dict = field(default_factory=dict)  # a stage's settings, where three ddim_uniform steps leave none of much noise
 
 
 def deepest(op: int, blocks: tuple[int, ...], middle: tuple[int, ...]) -> tuple[str, ...]:
@@ -87,7 +88,7 @@ FAMILIES = {
             "SD 2 v", hosts.SD20, V2, 768, 16, LEVELS_4,
             {"output_blocks.11.1.transformer_blocks.0.norm1.bias": torch.tensor([-1.0, 1.0])},
         ),
-        Family("Stable Video Diffusion", hosts.SVD_img2vid, SVD, (576, 1024), 16, LEVELS_4),
+        Family("Stable Video Diffusion", hosts.SVD_img2vid, SVD, (576, 1024), 16, LEVELS_4, schedule={"scheduler": "karras", "steps": 8}),
     )
 }  # fmt: skip
 

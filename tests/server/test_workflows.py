@@ -12,7 +12,7 @@ ARRANGED = ("Note", "MarkdownNote")  # nodes that only the editor has
 TITLE_HEIGHT = 30  # px above a node's position
 FOLDERS = {
     "CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders",
-    "DualCLIPLoader": "text_encoders", "VAELoader": "vae", "LoraLoaderModelOnly": "loras",
+    "ImageOnlyCheckpointLoader": "checkpoints", "DualCLIPLoader": "text_encoders", "VAELoader": "vae", "LoraLoaderModelOnly": "loras",
 }  # fmt: skip
 PUBLISHERS = tuple(f"https://huggingface.co/{name}/" for name in ("stabilityai", "Comfy-Org", "comfyanonymous"))
 
@@ -27,6 +27,8 @@ RUNS = {
         for model in ("zimage", "flux", "qwen_image", "krea2")
     },
     "freescale_wan_1080p": ({"steps": 4, "width": 192, "height": 128}, [(192, 128), (384, 256)]),
+    "freescale_svd": ({"steps": 3, "width": 192, "height": 128}, [(192, 128), (384, 256)]),
+    "freescale_videocrafter2": ({"steps": 3, "width": 192, "height": 128, "batch_size": 1}, [(192, 128), (384, 256)]),
     "freescale_enhance_image": ({"steps": 2, "megapixels": 0.05}, [(528, 400)]),
     "freescale_region_detail": ({"steps": 2}, [(512, 512), (512, 512)]),
     "freescale_region_detail_sdxl": ({"steps": 2, "width": 192, "height": 128}, [(384, 256)]),

@@ -19,13 +19,15 @@ from tools.workflows import to_prompt
 
 NATIVE = 256  # px of the demo model
 SMALLER = 4  # the demo model's native picture is a quarter of SDXL's
-SEED = 5  # of the U-Net; and by which the demo transformer draws
+SEED = 5  # of thumbnails; but:
 SEEDS = {
     "freescale_zimage_4k": 1,
     "freescale_flux_4k": 2,
     "freescale_qwen_image_4k": 3,
     "freescale_krea2_4k": 8,
     "freescale_wan_1080p": 4,
+    "freescale_svd": 9,
+    "freescale_videocrafter2": 12,
 }
 EXAMPLE = ("freescale_sdxl_4k", "Stage 0 (1024 px)")  # the picture that freescale_enhance_image enlarges
 PREVIEWED = {"RegionDetailMask": ("overlay", 2), "LoadImage": ("input", 0)}  # outputs that a thumbnail shows, by node
@@ -48,7 +50,7 @@ def smaller(prompt: dict, seed: int) -> None:
     for inputs in (node["inputs"] for node in prompt.values()):
         inputs |= {name: inputs[name] // SMALLER for name in ("width", "height") if isinstance(inputs.get(name), int)}
         if "batch_size" in inputs:  # an empty latent: the demo transformer knows squares only
-            inputs["width"] = inputs["height"] = NATIVE
+            inputs |= {"width": NATIVE, "height": NATIVE, "batch_size": 1}
         if "megapixels" in inputs:
             inputs["megapixels"] /= SMALLER**2
         wanted = {"cfg": 4.0, "seed": seed, "noise_seed": seed, "steps": max(20, inputs.get("steps", 0))}
@@ -70,7 +72,7 @@ def run(server: Server, name: str) -> dict:
             prompt[title] = {"class_type": "PreviewImage", "inputs": {"images": [node, output]}, "_meta": {"title": title}}
         if "regions" in entry["inputs"]:
             entry["inputs"]["regions"] = entry["inputs"]["regions"] or PAINTING
-    if name == "freescale_enhance_image":
+    if any(entry["class_type"] == "LoadImage" for entry in prompt.values()):
         shown(server, EXAMPLE[0])[EXAMPLE[1]][0].save(server.workdir / "input" / "example.png")
     made = hashlib.sha256(json.dumps(prompt).encode()).hexdigest()[:12]
     folder = server.workdir / "output" / f"{name}-{made}"
