@@ -18,8 +18,8 @@ PUBLISHERS = tuple(f"https://huggingface.co/{name}/" for name in ("stabilityai",
 
 # What to make smaller, and the sizes (width, height) that must come out.
 RUNS = {
-    "freescale_demo": ({"steps": 2}, [(256, 256), (512, 512), (1024, 1024)]),
-    "freescale_demo_transformer": ({"steps": 3}, [(256, 256), (512, 512), (1024, 1024)]),
+    "freescale_demo": ({"steps": 2, "width": 128, "height": 128}, [(128, 128), (256, 256), (512, 512)]),
+    "freescale_demo_transformer": ({"steps": 3, "width": 128, "height": 128}, [(128, 128), (256, 256), (512, 512)]),
     "freescale_vs_direct": ({"steps": 2}, [(256, 256), (256, 256), (512, 512), (1024, 1024)]),
     "freescale_sdxl_4k": ({"steps": 2, "width": 192, "height": 128}, [(384, 256), (768, 512)]),
     **{

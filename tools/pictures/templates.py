@@ -8,7 +8,7 @@ from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
-from editor import NAMES, RENDERERS, launch, models, open_client, pixels, saved, use_demo_model
+from editor import LOADERS, NAMES, RENDERERS, launch, open_client, pixels, saved, use_demo_model
 from photographs import painter, photograph
 from PIL import Image, ImageDraw
 
@@ -41,7 +41,7 @@ THUMBNAIL = 512  # px
 
 def needs_download(graph: dict) -> bool:
     """Whether a template is made for models that are not in the pack."""
-    return any(models(node) for node in graph["nodes"])
+    return any(node["type"] in LOADERS for node in graph["nodes"])
 
 
 def smaller(prompt: dict, seed: int) -> None:
