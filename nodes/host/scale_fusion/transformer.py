@@ -24,6 +24,11 @@ from .settings import BOTH, GLOBAL_ONLY, KEY, LOCAL_ONLY, ScaleFusion
 
 MIXED_UNTIL = 500  # timestep, of "mixed": the whole picture lays out, windows alone finish
 
+STRETCHED = (
+    "a ScaleROPE node stretches the model's positions, so that windows are not the native pictures which the model knows. Remove "
+    "it: Scale Fusion goes without"
+)
+
 
 def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusion, node: str) -> None:
     """Let the self-attentions of a clone do Scale Fusion whenever the picture is enlarged.
@@ -50,10 +55,17 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
     def act(call: Call) -> Tensor:
         if not settings.acts(call):
             return call.run()
+        if _stretches(call.options.get("rope_options", {})):
+            warn(f"{node}: {STRETCHED}")
         layer = count()  # in the order of this call's layers
         return call.run(options=joint_attention(call, lambda tokens: _fuse(settings, call, next(layer), tokens), on_other))
 
     on_enlarged(patched, family, KEY, act, settings.native_size)
+
+
+def _stretches(rope: dict) -> bool:
+    """Whether the host is asked for other distances between the picture's tokens; where the picture begins does not count."""
+    return any(rope.get(scale, 1.0) != 1.0 for scale in ("scale_y", "scale_x"))
 
 
 def _fuse(settings: ScaleFusion, call: Call, layer: int, tokens: Tokens) -> Tensor:
