@@ -7,6 +7,8 @@ from typing import cast
 
 import torch
 from comfy.ldm.modules import attention
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from einops import rearrange
 from torch import Tensor
 
@@ -16,6 +18,8 @@ from .calls import Call
 
 OVERRIDE = "optimized_attention_override"
 BEFORE = "freescale_before"  # of an override of ours: what it is on top of
+RUNS, REFERENCES = "freescale_runs", "freescale_references"  # keys of transformer_options
+OF_REFERENCES = "its attention has more tokens than the picture and the prompt, as reference pictures bring them"
 HAS_OVERRIDE = hasattr(attention, "wrap_attn")  # hosts since 0.3.59
 
 
@@ -44,7 +48,7 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
         sequence, layout = family.sequence(call.x.shape, text, length), family.layout
         if sequence is None or layout is None:
             if length >= prod(ceil(side / family.patch) for side in call.x.shape[-2:]):
-                on_other("its attention has more tokens than the picture and the prompt, as reference pictures bring them")
+                on_other(OF_REFERENCES)
             return unchanged()
         key_mask = _of_keys(mask, len(q), length)
         if mask is not None and key_mask is None:
@@ -64,6 +68,40 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
 
     setattr(override, BEFORE, before)
     return {**call.options, OVERRIDE: override}
+
+
+def when_run(options: dict, note: Callable[[], None]) -> dict:
+    """A copy of transformer_options by which a network says that it runs, as it does not where another pack keeps its answers."""
+    wrappers = options.get("wrappers", {})
+
+    def innermost(executor, *args, **kwargs):
+        note()
+        return executor(*args, **kwargs)
+
+    around = {**wrappers.get(WrappersMP.DIFFUSION_MODEL, {}), RUNS: [innermost]}
+    return {**options, "wrappers": {**wrappers, WrappersMP.DIFFUSION_MODEL: around}}
+
+
+def note_references(patched: ModelPatcher, key: str) -> None:
+    """Let the calls of a step know if some of its prompts have reference pictures and others do not (`has_references`).
+
+    Guidance subtracts the answer for one prompt from the other's, so that both are to be computed alike.
+    """
+
+    def around_prompts(executor, model, prompts, x, timestep, model_options, **kwargs):
+        parts = [part for prompt in prompts if prompt for part in prompt]
+        having = sum("ref_latents" in part.get("model_conds", {}) for part in parts)
+        if 0 < having < len(parts):
+            options = {**model_options.get("transformer_options", {}), REFERENCES: True}
+            model_options = {**model_options, "transformer_options": options}
+        return executor(model, prompts, x, timestep, model_options, **kwargs)
+
+    patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, key, around_prompts)
+
+
+def has_references(call: Call) -> bool:
+    """Whether a prompt of the call's step has reference pictures and another one has none."""
+    return REFERENCES in call.options
 
 
 def _of_keys(mask: Tensor | None, batch: int, length: int) -> Tensor | None:

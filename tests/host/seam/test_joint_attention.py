@@ -2,12 +2,16 @@
 
 import logging
 
+import comfy.sample
+import comfy.samplers
 import pytest
 import torch
 import transformers
+from comfy.patcher_extension import WrappersMP
 from transformers import KINDS, fusion, predicted
 
 SIZES = [(256, 256), (208, 304), (416, 144)]  # px: even, and odd numbers of tokens; the last one's native picture is padded
+FLUX = KINDS["FLUX.1"]
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
@@ -128,7 +132,65 @@ def test_another_packs_override_sees_every_part_and_ours_is_gone_afterwards(shal
     assert 1 <= len(calls) <= 5  # one layer, and those of the text
 
 
-@pytest.mark.parametrize("kind", [KINDS["FLUX.1"], KINDS["Qwen-Image"]], ids=["FLUX.1", "Qwen-Image"])
+@every_kind
+def test_another_packs_override_may_ignore_all_but_queries_keys_and_values(shallow, kind):
+    """As Sage Attention does with masks and scales: the whole picture's sharper logits are in the queries."""
+    model, x = shallow[kind.host].clone(), transformers.latent(kind, 256, 256)
+    expected = predicted(fusion(model), kind, x)
+
+    def bare(func, q, k, v, heads, *args, skip_reshape=False, **kwargs):
+        return func(q, k, v, heads, skip_reshape=skip_reshape, _inside_attn_wrapper=True)
+
+    model.model_options["transformer_options"]["optimized_attention_override"] = bare
+    assert torch.equal(predicted(fusion(model), kind, x), expected)
+
+
+class OwnAttention(torch.nn.Module):
+    """Stands for another pack's block in a network of the host's (nunchaku's): nothing of the call reaches its attention."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, *args, transformer_options=None, **kwargs):
+        return self.block(*args, **kwargs)
+
+
+def warnings_of(caplog):
+    return [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_network_whose_attention_is_out_of_reach_is_said_once(caplog):
+    model, x = transformers.build(FLUX), transformers.latent(FLUX, 256, 256)
+    network = model.model.diffusion_model
+    for blocks in (network.double_blocks, network.single_blocks):
+        blocks[0] = OwnAttention(blocks[0])
+    patched = fusion(model)
+    native = transformers.latent(FLUX, 128, 128)
+    predicted(patched, FLUX, native)
+    assert not warnings_of(caplog)
+    assert torch.equal(predicted(patched, FLUX, x), predicted(model, FLUX, x))
+    predicted(patched, FLUX, x)
+    assert warnings_of(caplog) == [
+        "FreeScale Scale Fusion: no self-attention of the network comes to it, as where another pack's layers compute their own "
+        "(nunchaku). Such layers keep their own attention."
+    ]
+
+
+def test_calls_that_another_pack_answers_itself_are_no_reason_for_a_warning(caplog):
+    """Step caches: the network does not run, or runs without its blocks once it has run with them."""
+    model, x = transformers.build(FLUX), transformers.latent(FLUX, 256, 256)
+    answered = model.clone()
+    answered.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "a cache", lambda executor, x, *args, **kwargs: x)
+    for patched in (fusion(answered), fusion(model)):
+        predicted(patched, FLUX, x)
+    network = model.model.diffusion_model
+    network.forward_orig = lambda img, *args, **kwargs: img
+    predicted(patched, FLUX, x)
+    assert not warnings_of(caplog)
+
+
+@pytest.mark.parametrize("kind", [FLUX, KINDS["Qwen-Image"]], ids=["FLUX.1", "Qwen-Image"])
 def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
     model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
     caplog.set_level(logging.WARNING)
@@ -136,7 +198,27 @@ def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
     patched = fusion(model)
     assert torch.equal(predicted(patched, kind, x, **reference), predicted(model, kind, x, **reference))
     predicted(patched, kind, x, **reference)
-    assert [r.message for r in caplog.records if "reference pictures" in r.message] == [
+    assert warnings_of(caplog) == [
         "FreeScale Scale Fusion: its attention has more tokens than the picture and the prompt, as reference pictures bring them. "
         "Such layers keep their own attention."
     ]
+
+
+@pytest.mark.parametrize("kind", [FLUX, KINDS["Qwen-Image"]], ids=["FLUX.1", "Qwen-Image"])
+@pytest.mark.parametrize("with_reference", [0, 1], ids=["positive", "negative"])
+def test_references_of_one_prompt_leave_the_other_ones_attention_alone_too(kind, with_reference, caplog):
+    """Guidance subtracts one answer from the other: windows in one of them alone would be in the difference."""
+    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    prompts = [transformers.prompt(kind, seed) for seed in (1, 2)]
+    prompts[with_reference][0][1]["reference_latents"] = [transformers.latent(kind, 128, 128, seed=3)]
+
+    def guided(model, prompts):
+        sampler, sigmas = comfy.samplers.sampler_object("euler"), torch.tensor([0.6, 0.0])
+        return comfy.sample.sample_custom(
+            model, x, 3.0, sampler, sigmas, *prompts, torch.zeros_like(x), disable_pbar=True, seed=1
+        )
+
+    assert torch.equal(guided(fusion(model), prompts), guided(model, prompts))
+    assert len(warnings_of(caplog)) == 1 and "reference pictures" in caplog.text
+    without = [transformers.prompt(kind, seed) for seed in (1, 2)]
+    assert not torch.allclose(guided(fusion(model), without), guided(model, without), rtol=1e-3)
