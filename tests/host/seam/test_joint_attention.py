@@ -1,7 +1,9 @@
 """Transformers: a window is a native picture, a sub-grid is a native picture, and everything around stays as it was."""
 
 import logging
+import math
 
+import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import pytest
@@ -143,6 +145,23 @@ def test_another_packs_override_may_ignore_all_but_queries_keys_and_values(shall
 
     model.model_options["transformer_options"]["optimized_attention_override"] = bare
     assert torch.equal(predicted(fusion(model), kind, x), expected)
+
+
+@every_kind
+@pytest.mark.parametrize("settings", [{}, {"preset": "Fast"}, {"global_attention": "strided"}])
+def test_where_memory_runs_out_it_goes_on_with_fewer_windows_and_queries(shallow, kind, settings):
+    model, x, refused = shallow[kind.host].clone(), transformers.latent(kind, 256, 256), []
+    expected = predicted(fusion(model, **settings), kind, x)
+
+    def small(func, q, k, *args, **kwargs):
+        if q.ndim == 3 or math.prod(q.shape[:-1]) * k.shape[-2] <= 4096:  # the former is Wan's, over its text
+            return func(q, k, *args, **kwargs)
+        refused.append(q.shape)
+        raise comfy.model_management.OOM_EXCEPTION("out of memory")
+
+    model.model_options["transformer_options"]["optimized_attention_override"] = small
+    found = predicted(fusion(model, **settings), kind, x)
+    assert refused and (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 class OwnAttention(torch.nn.Module):
