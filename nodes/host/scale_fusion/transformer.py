@@ -46,7 +46,7 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
     if settings.blur_features:
         raise bad_input(node, "blur_axes", "hwd", f"{name} is a transformer, whose features are not blurred. Choose hw")
     if settings.blocks != parse_blocks("all"):
-        raise bad_input(node, "blocks", "…", f"{name} is a transformer, whose blocks all do the same. Write all")
+        raise bad_input(node, "blocks", str(settings.blocks), f"{name} is a transformer, whose blocks all do the same. Write all")
     if not HAS_OVERRIDE:
         raise bad_input(node, "model", name, "this ComfyUI cannot change a transformer's attention. Update it to 0.3.59 or newer")
     if family.layout is None:

@@ -68,6 +68,20 @@ def test_a_window_is_the_native_model_on_that_part_of_the_picture(shallow, kind,
     assert (whole - tokens_of(predicted(model, kind, x), kind)).abs().max() > 1e-3 * whole.abs().max()
 
 
+def test_a_reference_frame_before_a_film_has_its_part_in_every_window():
+    """Wan Fun: one frame more than the latent has, of which a window sees the same part."""
+    kind = KINDS["Wan"]
+    model, x = transformers.build(kind, in_dim_ref_conv=16), transformers.latent(kind, 256, 256)
+    reference = transformers.latent(kind, 256, 256, seed=3)[:, :, :1]
+    patched = fusion(model, branches="local only", jitter=False)
+    whole = predicted(patched, kind, x, reference_latents=[reference])
+    seen, drawn, inside = (slice(2 * a, 2 * b) for a, b in ((2, 10), (4, 8), (2, 6)))  # cells: the window around a block
+    part = {"reference_latents": [reference[..., seen, seen]]}
+    expected = predicted(model, kind, x[..., seen, seen], **part)
+    assert (whole[..., drawn, drawn] - expected[..., inside, inside]).abs().max() <= 3e-5 * expected.abs().max()
+    assert not torch.allclose(whole, predicted(patched, kind, x), rtol=1e-3)
+
+
 @every_kind
 def test_a_sub_grid_is_the_native_model_on_the_picture_reduced(shallow, kind):
     model, x = shallow[kind.host], transformers.latent(kind, 256, 256)
@@ -162,6 +176,12 @@ def test_where_memory_runs_out_it_goes_on_with_fewer_windows_and_queries(shallow
     model.model_options["transformer_options"]["optimized_attention_override"] = small
     found = predicted(fusion(model, **settings), kind, x)
     assert refused and (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize(("setting", "value"), [("blocks", "down"), ("blur_axes", "hwd")])
+def test_settings_of_u_nets_are_refused_with_the_value_that_was_typed(setting, value):
+    with pytest.raises(ValueError, match=f"^FreeScale Scale Fusion › {setting} = '{value}': Flux is a transformer"):
+        fusion(transformers.build(FLUX), **{setting: value})
 
 
 class OwnAttention(torch.nn.Module):
