@@ -19,14 +19,7 @@ from ....freescale_core.windows import draw_key, drawn_below_2_32, inner_corners
 from ..errors import WarnOnce, bad_input
 from ..family import Transformer
 from ..seam.calls import Call, on_enlarged
-from ..seam.joint_attention import (
-    HAS_OVERRIDE,
-    OF_REFERENCES,
-    has_references,
-    joint_attention,
-    note_references,
-    when_run,
-)
+from ..seam.joint_attention import HAS_OVERRIDE, beside_other, compare_prompts, joint_attention, when_run
 from .settings import BOTH, GLOBAL_ONLY, KEY, LOCAL_ONLY, ScaleFusion
 
 MIXED_UNTIL = 500  # timestep, of "mixed": the whole picture lays out, windows alone finish
@@ -62,8 +55,8 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
     def act(call: Call) -> Tensor:
         if not settings.acts(call):
             return call.run()
-        if has_references(call):
-            on_other(OF_REFERENCES)
+        if reason := beside_other(call):
+            on_other(reason)
             return call.run()
         if _stretches(call.options.get("rope_options", {})):
             warn(f"{node}: {STRETCHED}")
@@ -80,7 +73,7 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
             on_other(NOT_REACHED)
         return out
 
-    note_references(patched, KEY)
+    compare_prompts(patched, KEY)
     on_enlarged(patched, family, KEY, act, settings.native_size)
 
 

@@ -18,8 +18,9 @@ from .calls import Call
 
 OVERRIDE = "optimized_attention_override"
 BEFORE = "freescale_before"  # of an override of ours: what it is on top of
-RUNS, REFERENCES = "freescale_runs", "freescale_references"  # keys of transformer_options
+RUNS, BESIDE = "freescale_runs", "freescale_beside"  # keys in transformer_options
 OF_REFERENCES = "its attention has more tokens than the picture and the prompt, as reference pictures bring them"
+OF_PAIRS = "another node limits which part of the picture sees which, by a mask over all pairs of tokens"
 HAS_OVERRIDE = hasattr(attention, "wrap_attn")  # hosts since 0.3.59
 
 
@@ -52,7 +53,7 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
             return unchanged()
         key_mask = _of_keys(mask, len(q), length)
         if mask is not None and key_mask is None:
-            on_other("another node limits which part of the picture sees which, by a mask over all pairs of tokens")
+            on_other(OF_PAIRS)
             return unchanged()
 
         def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -82,26 +83,32 @@ def when_run(options: dict, note: Callable[[], None]) -> dict:
     return {**options, "wrappers": {**wrappers, WrappersMP.DIFFUSION_MODEL: around}}
 
 
-def note_references(patched: ModelPatcher, key: str) -> None:
-    """Let the calls of a step know if some of its prompts have reference pictures and others do not (`has_references`).
+def compare_prompts(patched: ModelPatcher, key: str) -> None:
+    """Let the calls of a step know whether some of its prompts bring what keeps attention as it is, and others do not.
 
-    Guidance subtracts the answer for one prompt from the other's, so that both are to be computed alike.
+    Guidance subtracts the answer for one prompt from the other's, so that all are to be computed alike: see `beside_other`.
     """
 
     def around_prompts(executor, model, prompts, x, timestep, model_options, **kwargs):
-        parts = [part for prompt in prompts if prompt for part in prompt]
-        having = sum("ref_latents" in part.get("model_conds", {}) for part in parts)
-        if 0 < having < len(parts):
-            options = {**model_options.get("transformer_options", {}), REFERENCES: True}
+        reasons = {_reason(part) for prompt in prompts if prompt for part in prompt}
+        if len(reasons) > 1:
+            options = {**model_options.get("transformer_options", {}), BESIDE: max(reasons)}
             model_options = {**model_options, "transformer_options": options}
         return executor(model, prompts, x, timestep, model_options, **kwargs)
 
     patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, key, around_prompts)
 
 
-def has_references(call: Call) -> bool:
-    """Whether a prompt of the call's step has reference pictures and another one has none."""
-    return REFERENCES in call.options
+def beside_other(call: Call) -> str:
+    """Why a call keeps its attention for another prompt's sake; empty where it need not."""
+    return call.options.get(BESIDE, "")
+
+
+def _reason(prompt: dict) -> str:
+    """Why the attention of a part of a prompt is kept, as the host's samplers hold it; empty where it is not."""
+    if "ref_latents" in prompt.get("model_conds", {}):
+        return OF_REFERENCES
+    return OF_PAIRS if "attention_mask_img_shape" in prompt else ""  # StyleModelApply's
 
 
 def _of_keys(mask: Tensor | None, batch: int, length: int) -> Tensor | None:

@@ -6,6 +6,7 @@ import math
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
+import families
 import pytest
 import torch
 import transformers
@@ -243,21 +244,33 @@ def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
     ]
 
 
-@pytest.mark.parametrize("kind", [FLUX, KINDS["Qwen-Image"]], ids=["FLUX.1", "Qwen-Image"])
-@pytest.mark.parametrize("with_reference", [0, 1], ids=["positive", "negative"])
-def test_references_of_one_prompt_leave_the_other_ones_attention_alone_too(kind, with_reference, caplog):
+REFERENCES = {"reference_latents": [transformers.latent(FLUX, 128, 128, seed=3)]}
+PAIRS = {"attention_mask": families.random(263, 263), "attention_mask_img_shape": (16, 16)}  # as StyleModelApply has it
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["positive", "negative"])
+@pytest.mark.parametrize(
+    ("kind", "kept", "words"),
+    [
+        (FLUX, REFERENCES, "reference pictures"),
+        (KINDS["Qwen-Image"], {"reference_latents": [transformers.latent(KINDS["Qwen-Image"], 128, 128)]}, "reference pictures"),
+        (FLUX, PAIRS, "mask over all pairs"),
+    ],
+    ids=["FLUX.1, reference", "Qwen-Image, reference", "FLUX.1, mask of pairs"],
+)  # fmt: skip
+def test_what_keeps_the_attention_of_one_prompt_keeps_the_other_ones_too(kind, kept, words, side, caplog):
     """Guidance subtracts one answer from the other: windows in one of them alone would be in the difference."""
     model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
     prompts = [transformers.prompt(kind, seed) for seed in (1, 2)]
-    prompts[with_reference][0][1]["reference_latents"] = [transformers.latent(kind, 128, 128, seed=3)]
 
-    def guided(model, prompts):
+    def guided(model):
         sampler, sigmas = comfy.samplers.sampler_object("euler"), torch.tensor([0.6, 0.0])
         return comfy.sample.sample_custom(
             model, x, 3.0, sampler, sigmas, *prompts, torch.zeros_like(x), disable_pbar=True, seed=1
         )
 
-    assert torch.equal(guided(fusion(model), prompts), guided(model, prompts))
-    assert len(warnings_of(caplog)) == 1 and "reference pictures" in caplog.text
-    without = [transformers.prompt(kind, seed) for seed in (1, 2)]
-    assert not torch.allclose(guided(fusion(model), without), guided(model, without), rtol=1e-3)
+    without = guided(model)
+    assert not torch.allclose(guided(fusion(model)), without, rtol=1e-3)
+    prompts[side][0][1].update(kept)
+    assert torch.equal(guided(fusion(model)), guided(model)) and not torch.equal(guided(model), without)
+    assert len(warnings_of(caplog)) == 1 and words in caplog.text
