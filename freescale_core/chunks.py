@@ -35,6 +35,19 @@ def in_chunks(
         start += len(chunk)
 
 
+def in_halves(attend: Callable[[Tensor], Tensor], q: Tensor, dim: int) -> Tensor:
+    """`attend(q)` of queries along `dim`, each of which has its own softmax; where memory runs out, in halves."""
+    try:
+        return attend(q)
+    except RuntimeError as error:
+        if q.shape[dim] == 1 or not is_out_of_memory(error):
+            raise
+    out = torch.empty_like(q)
+    for queries, place in zip(q.chunk(2, dim), out.chunk(2, dim), strict=True):
+        place.copy_(in_halves(attend, queries, dim))
+    return out
+
+
 def chunk_tokens(grid: tuple[int, int]) -> float:
     """How many tokens of a grid are processed at a time. It depends on the grid alone, not on free memory: so do the bits."""
     return max(SMALLEST_CHUNK, grid[0] * grid[1] / CHUNKS)

@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import Tensor
 
 from .blur import blur_tokens
-from .chunks import in_chunks
+from .chunks import in_chunks, in_halves
 from .rotary import Grid, Rotary, turned
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -80,7 +80,12 @@ class Tokens:
         q = turned(q, turns) if turn_queries else q
         mask = None if self.mask is None else rearrange(self.mask[..., keys], "b o p w k -> (b w) o p k")
         q, k, v = (rearrange(x, "b h w n d -> (b w) h n d") for x in (q, k, v))
-        return rearrange(self.attend(q, k, v, mask), "(b w) h n d -> b h w n d", w=windows)
+        attend = self.attend if windows > 1 else self.in_halves  # fewer windows at a time come first
+        return rearrange(attend(q, k, v, mask), "(b w) h n d -> b h w n d", w=windows)
+
+    def in_halves(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """`attend`, with fewer queries at a time where memory runs out."""
+        return in_halves(lambda queries: self.attend(queries, k, v, mask), q, dim=-2)
 
     @property
     def others(self) -> int:
@@ -134,7 +139,7 @@ def whole_attention(tokens: Tokens, scales: tuple[float, float], factor: float =
     turns = torch.cat([text, picture.repeat(sequence.frames, 1), padding])
     native = tokens.others + sequence.frames * tokens.native[0] * tokens.native[1]
     q = turned(tokens.q, turns).mul_(sqrt(log(sequence.length) / log(native)))
-    return tokens.attend(q, turned(tokens.k, turns), tokens.v, tokens.mask)
+    return tokens.in_halves(q, turned(tokens.k, turns), tokens.v, tokens.mask)
 
 
 def lattice_attention(tokens: Tokens, strides: Grid) -> Tensor:
@@ -152,7 +157,7 @@ def lattice_attention(tokens: Tokens, strides: Grid) -> Tensor:
             lattice = sequence.tokens(slice(a, None, strides[0]), slice(b, None, strides[1]))
             queries, keys = torch.cat([other, lattice]), torch.cat([kept, lattice])
             mask = None if tokens.mask is None else tokens.mask[..., keys]
-            result = tokens.attend(q[:, :, queries], k[:, :, keys], tokens.v[:, :, keys], mask)
+            result = tokens.in_halves(q[:, :, queries], k[:, :, keys], tokens.v[:, :, keys], mask)
             out[:, :, lattice] = result[:, :, len(other) :]
             seen, count = seen + result[:, :, : len(other)], count + 1
     out[:, :, other] = seen / count

@@ -58,6 +58,12 @@ class Family:
     marks: dict = field(default_factory=dict)  # keys of a checkpoint that tell the host how the model predicts
     schedule: dict = field(default_factory=dict)  # a stage's settings, where three ddim_uniform steps leave none of much noise
 
+    @property
+    def lora(self) -> tuple[str, ...]:
+        """Layers for a LoRA to change: a self-attention, a cross-attention and a convolution that is dilated."""
+        block = "input_blocks.4.1.transformer_blocks.0"
+        return f"{block}.attn1.to_q", f"{block}.attn2.to_v", self.dilated[0]
+
 
 def deepest(op: int, blocks: tuple[int, ...], middle: tuple[int, ...]) -> tuple[str, ...]:
     """Names of a downsampler and of the two convolutions in each ResBlock after it and in the middle."""
@@ -142,10 +148,13 @@ def patcher(base: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
 
 
 def build(
-    family: Family, dtype: torch.dtype = torch.float32, native: int | None = NATIVE, computes: torch.dtype = torch.float32, **unet
-):
+    family: Family, dtype: torch.dtype = torch.float32, native: int | None = NATIVE, computes: torch.dtype = torch.float32, operations=None,
+    **unet,
+):  # fmt: skip
     """A MODEL of a family; the same weights for every dtype, but for its rounding."""
-    base = configured(family.host, {**family.unet, **unet}, dtype, native, computes).get_model(family.marks, device="cpu")
+    config = configured(family.host, {**family.unet, **unet}, dtype, native, computes)
+    config.custom_operations = operations
+    base = config.get_model(family.marks, device="cpu")
     fill(base.diffusion_model, 1)
     return patcher(base)
 

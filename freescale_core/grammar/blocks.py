@@ -1,7 +1,7 @@
 """Which blocks of a U-Net: all, or a list such as down, middle, input.4-8."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .lists import entries
 
@@ -13,6 +13,10 @@ class Selection:
     """A set of U-Net blocks: per section an inclusive range of block numbers."""
 
     ranges: tuple[tuple[str, int, int], ...]
+    text: str = field(compare=False)  # as it was written
+
+    def __str__(self) -> str:
+        return self.text
 
     def contains(self, section: str, index: int) -> bool:
         """Whether block `index` of "input", "middle" or "output" is selected."""
@@ -41,4 +45,4 @@ def parse_blocks(text: str) -> Selection:
         ranges.append((SECTIONS[name], low, high))
     if not ranges:
         raise ValueError("no block is named: write all, or for instance down, middle")
-    return Selection(tuple(ranges))
+    return Selection(tuple(ranges), text)

@@ -1,8 +1,8 @@
 """The host's own patcher of dynamic VRAM, its default on NVIDIA since 2026, on a CPU: only comfy-aimdo's memory is a stand-in."""
 
 import comfy.model_patcher
-import families
 import pytest
+from transformers import maker
 
 KINDS = ["plain", "dynamic"] if hasattr(comfy.model_patcher, "ModelPatcherDynamic") else ["plain"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -23,7 +23,7 @@ def loaded(monkeypatch):
 
     def load(family, kind, **built):
         if kind == "plain":
-            return families.build(family, **built)
+            return maker(family).build(family, **built)
         import comfy_aimdo.host_buffer
 
         monkeypatch.setattr(comfy_aimdo.host_buffer, "HostBuffer", Buffer)
@@ -33,7 +33,7 @@ def loaded(monkeypatch):
                 return object.__new__(cls)  # its own would give a plain one for a CPU
 
         def once_more(disable_dynamic=False):
-            made = families.build(family, **built)
+            made = maker(family).build(family, **built)
             return made if disable_dynamic else Dynamic(made.model, made.load_device, made.offload_device)
 
         patcher = once_more()

@@ -14,6 +14,7 @@ from freescale.nodes.patches.scale_fusion import ScaleFusionAttentionPatch
             lambda m: fusion(m, start_percent=0.8, end_percent=0.2),
             ["FreeScale Scale Fusion", "start_percent = 0.8", "end_percent = 0.2"],
         ),
+        (lambda m: fusion(m, blocks="input.0"), ["FreeScale Scale Fusion › blocks = 'input.0': none of them has self-attention"]),
         (lambda m: dilation(m, factor=0.5), ["FreeScale Restrained Dilation", "factor = 0.5", "Write 0"]),
         (
             lambda m: dilation(m, preset="custom", layers="input.0"),

@@ -1,8 +1,13 @@
 """Transformers as real ComfyUI models, narrow and random, and the pack's Scale Fusion on them."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 
+import comfy.controlnet
+import comfy.ldm.flux.controlnet
 import comfy.ldm.flux.model
+import comfy.model_management
+import comfy.ops
 import comfy.sample
 import comfy.samplers
 import comfy.supported_models as hosts
@@ -57,6 +62,9 @@ class Kind:
     frames: tuple[int, ...] = ()
     text: int = 7  # tokens
     context: int = CONTEXT
+    lora: tuple[str, ...] = ()  # layers for a LoRA to change
+    dilated: tuple[str, ...] = ()  # there is nothing to dilate
+    name: str = ""
 
     def size(self, side: int) -> int:
         """Cells of so many px."""
@@ -64,9 +72,9 @@ class Kind:
 
 
 KINDS = {
-    name: kind
+    name: replace(kind, name=name)
     for name, kind in {
-        "FLUX.1": Kind("Flux", FLUX),
+        "FLUX.1": Kind("Flux", FLUX, lora=("double_blocks.0.img_attn.qkv", "single_blocks.0.linear2")),
         "FLUX.2": Kind("Flux2", FLUX2, channels=128, cell=16, patch=1),
         "Chroma": Kind("Chroma", CHROMA),
         "Z-Image": Kind("ZImage", ZIMAGE, text=21),
@@ -83,17 +91,25 @@ if "txt_ids_dims" in comfy.ldm.flux.model.FluxParams.__annotations__:  # younger
     CHROMA |= dict(txt_ids_dims=[], vec_in_dim=None)
 
 
-def build(kind: Kind, one_layer: bool = False, **unet):
-    """A MODEL of it; the same weights every time."""
+def maker(family: families.Family | Kind):
+    """The module that makes models of it: families, or this one."""
+    return families if isinstance(family, families.Family) else sys.modules[__name__]
+
+
+def build(
+    kind: Kind, one_layer: bool = False, dtype: torch.dtype = torch.float32, computes: torch.dtype = torch.float32, operations=None, **unet
+):  # fmt: skip
+    """A MODEL of it; the same weights every time, but for their rounding."""
     fewer = ONE_LAYER.get(kind.unet["image_model"], {}) if one_layer else {}
-    config = families.configured(getattr(hosts, kind.host), {**kind.unet, **fewer, **unet}, native=NATIVE)
+    config = families.configured(getattr(hosts, kind.host), {**kind.unet, **fewer, **unet}, dtype, NATIVE, computes)
+    config.custom_operations = operations
     base = config.get_model({}, "")
     families.fill(base.diffusion_model, 4)
     for name, parameter in base.diffusion_model.named_parameters():
         if "norm" in name and name.endswith(("weight", "scale")):
             parameter.data.fill_(1.0)
         if name.endswith("modulation"):
-            parameter.data.mul_(0.3)
+            parameter.data.copy_(0.3 * parameter.float())  # of any dtype
     return families.patcher(base)
 
 
@@ -101,6 +117,21 @@ def prompt(kind: Kind, seed: int = 1, text: int | None = None) -> list:
     """A conditioning; the pooled vector where one is taken."""
     words = families.random(1, text or kind.text, kind.context, seed=seed)
     return [[words, {"pooled_output": families.random(1, 16, seed=seed), "guidance": 3.5}]]
+
+
+def graph(kind: Kind, **built) -> families.Graph:
+    """Its model with two prompts and the latent of a native picture."""
+    model, start = build(kind, **built), {"samples": latent(kind, NATIVE, NATIVE)}
+    return families.Graph(kind, model, prompt(kind), prompt(kind, seed=2), start)
+
+
+def controlnet(kind: Kind) -> comfy.controlnet.ControlNet:
+    """ComfyUI's own for FLUX.1, as it loads XLabs' and MistoLine's."""
+    settings = dict(dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
+    network = comfy.ldm.flux.controlnet.ControlNetFlux(**kind.unet, **settings)
+    families.fill(network, 3)
+    device = comfy.model_management.get_torch_device()
+    return comfy.controlnet.ControlNet(network, load_device=device, extra_conds=["y", "guidance"])
 
 
 def latent(kind: Kind, height: int, width: int, seed: int = 9, batch: int = 1) -> torch.Tensor:

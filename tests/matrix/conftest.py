@@ -4,20 +4,24 @@ import logging
 import os
 from collections.abc import Callable
 
+import comfy.sd
 import families
 import folder_paths
 import pytest
 import torch
+from comfy.ldm.models.autoencoder import AutoencoderKL
 from families import Family, Graph
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from freescale.nodes.host.stage.plan import Stage
 from freescale.nodes.host.stage.run import run_stage
+from transformers import Kind, maker
 
 from tools.folders import ROOT
 
 SETTINGS = dict(
     seed=3, steps=3, cfg=2.0, sampler_name="euler", scheduler="ddim_uniform", denoise=0.7, detail=2.0, resize_in="latent", vae_tiling="auto"
 )  # fmt: skip
+FLOW = dict(steps=9, scheduler="simple", denoise=0.75)  # four steps
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +38,17 @@ def loras(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def vae():
-    """The demo model's: any four latent channels will do here."""
-    return FreeScaleDemoModel.execute("no", 0.1, "portrait").args[3]
+def vaes():
+    """By the channels of latents: the demo model's, as any four will do here, and a random one of 16."""
+    structure = dict(ch=32, ch_mult=[1, 1, 1, 1], num_res_blocks=1, in_channels=3, out_ch=3, z_channels=16, resolution=256)
+    structure |= dict(attn_resolutions=[], double_z=True, dropout=0.0)
+    network = AutoencoderKL(ddconfig=structure, embed_dim=16)
+    families.fill(network, 5)
+    config = {"params": {"ddconfig": structure, "embed_dim": 16}}
+    return {
+        4: FreeScaleDemoModel.execute("no", 0.1, "portrait").args[3],
+        16: comfy.sd.VAE(sd=network.state_dict(), config=config, dtype=torch.float32),
+    }
 
 
 _graphs: dict[str, Graph] = {}
@@ -47,20 +59,22 @@ _pictures: dict[tuple[str, str], torch.Tensor] = {}
 def graph():
     """graph(family): built once and shared, so that whatever a test leaves behind fails another."""
 
-    def shared(family: Family) -> Graph:
+    def shared(family: Family | Kind) -> Graph:
         if family.name not in _graphs:
-            _graphs[family.name] = families.graph(family)
+            _graphs[family.name] = maker(family).graph(family)
         return _graphs[family.name]
 
     return shared
 
 
 @pytest.fixture
-def draw(vae, caplog):
+def draw(vaes, caplog):
     """draw(graph, height, width, …) → the latent that a cascade's stage makes of it."""
 
     def sample(g, height=256, width=256, **changed) -> torch.Tensor:
-        stage = Stage(height=height, width=width, **{**SETTINGS, **changed})
+        flow = {} if isinstance(g.family, Family) else FLOW
+        stage = Stage(height=height, width=width, **{**SETTINGS, **flow, **changed})
+        vae = vaes[g.latent["samples"].shape[1]]
         _, latent = run_stage("FreeScale Cascade", g.model, g.positive, g.negative, vae, stage, g.latent, None)
         assert latent["samples"].shape[-2:] == (height // 8, width // 8) and torch.isfinite(latent["samples"]).all()
         return latent["samples"]

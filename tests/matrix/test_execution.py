@@ -10,9 +10,12 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel
 from dynamic_vram import *  # noqa: F403
 from dynamic_vram import every_kind
 from families import FAMILIES, host_node
+from quantised import Gguf, Nf4, quantised
+from transformers import KINDS, maker
 
 TABLE = "Weights and execution"
-SDXL = FAMILIES["SDXL"]
+SDXL, FLUX, Z_IMAGE = FAMILIES["SDXL"], KINDS["FLUX.1"], KINDS["Z-Image"]
+every_family = pytest.mark.parametrize("family", [SDXL, FLUX, Z_IMAGE], ids=lambda family: family.name)
 
 
 def ours(g):
@@ -20,22 +23,36 @@ def ours(g):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
-def test_small_dtypes(draw, publish, dtype):
+@every_family
+def test_small_dtypes(draw, publish, family, dtype):
     """The same picture as from float32 weights that were rounded to that type."""
-    small, rounded = (families.graph(SDXL, dtype=d) for d in (dtype, torch.float32))
+    small, rounded = (maker(family).graph(family, dtype=d) for d in (dtype, torch.float32))
     for parameter in rounded.model.model.diffusion_model.parameters():
         parameter.copy_(parameter.to(dtype).float())
     assert next(small.model.model.diffusion_model.parameters()).dtype == dtype
     picture = draw(ours(small))
     assert torch.allclose(picture, draw(ours(rounded)), atol=1e-3 * float(picture.abs().max()))
     assert not torch.allclose(picture, draw(small), atol=1e-2)
-    publish(TABLE, str(dtype).removeprefix("torch.") + " weights", "SDXL", "✓")
+    publish(TABLE, str(dtype).removeprefix("torch.") + " weights", family.name, "✓")
 
 
-@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float16, 0.01), (torch.bfloat16, 0.06)], ids=str)
-def test_computes_in_small_dtypes(graph, draw, publish, dtype, rounding):
+@every_family
+@pytest.mark.parametrize(("operations", "name"), [(Gguf, "GGUF"), (Nf4, "NF4")], ids=["GGUF", "NF4"])
+def test_quantised_layers_of_other_packs(draw, publish, family, operations, name):
+    """The same picture as from the host's own layers with weights that were rounded as much."""
+    models = quantised(family, operations)
+    small, rounded = (replace(maker(family).graph(family), model=model) for model in models)
+    picture = draw(ours(small))
+    assert torch.allclose(picture, draw(ours(rounded)), atol=1e-3 * float(picture.abs().max()))
+    assert not torch.allclose(picture, draw(small), atol=1e-2)
+    publish(TABLE, f"{name} weights", family.name, "✓", note="layers of another pack's class")
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float16, 0.01), (torch.bfloat16, 0.3)], ids=str)  # 0.19 is FLUX.1's own
+@every_family
+def test_computes_in_small_dtypes(graph, draw, publish, family, dtype, rounding):
     """As on a GPU: off from float32 by what the model itself is off without our patches, give or take."""
-    small, exact = families.graph(SDXL, dtype=dtype, computes=dtype), graph(SDXL)
+    small, exact = maker(family).graph(family, dtype=dtype, computes=dtype), graph(family)
     assert small.model.model.manual_cast_dtype is None
 
     def error(wire):
@@ -43,7 +60,7 @@ def test_computes_in_small_dtypes(graph, draw, publish, dtype, rounding):
         return float((draw(wire(small)) - expected).abs().mean() / expected.abs().mean())
 
     assert error(ours) < 1.5 * error(lambda g: g) + 1e-3 < rounding
-    publish(TABLE, f"computing in {str(dtype).removeprefix('torch.')}", "SDXL", "✓")
+    publish(TABLE, f"computing in {str(dtype).removeprefix('torch.')}", family.name, "✓")
 
 
 def test_streamed_weights(graph, publish):
@@ -72,18 +89,22 @@ def test_streamed_weights(graph, publish):
 
 
 @every_kind
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.long)])  # the first generates no code
-def test_torch_compile_in_both_orders(graph, loaded, draw, publish, backend, kind):
+@pytest.mark.parametrize(
+    ("family", "backend"),  # eager generates no code
+    [(SDXL, "eager"), (FLUX, "eager"), pytest.param(SDXL, "inductor", marks=pytest.mark.long)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_torch_compile_in_both_orders(graph, loaded, draw, publish, family, backend, kind):
     """A compiled model still dilates, fuses and draws its windows anew at every size and step; also made once more without dynamic VRAM."""
-    plain = graph(SDXL)
+    plain = graph(family)
     expected, native = draw(ours(plain)), draw(plain, 128, 128)
     for wire in (lambda g: compiled(ours(g), backend), lambda g: ours(compiled(g, backend))):
         torch._dynamo.reset()
-        g = wire(replace(plain, model=loaded(SDXL, kind)))
+        g = wire(replace(plain, model=loaded(family, kind)))
         for size, picture in ((256, expected), (128, native), (256, expected)):
             assert torch.allclose(draw(g, size, size), picture, atol=1e-3 * float(picture.abs().max()))
     note = "calls under Scale Fusion run uncompiled, all others compiled; with dynamic VRAM, too"
-    publish(TABLE, "TorchCompileModel", "SDXL", "✓", note=note)
+    publish(TABLE, "TorchCompileModel", family.name, "✓", note=note)
 
 
 def compiled(g, backend):

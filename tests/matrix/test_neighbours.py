@@ -12,18 +12,25 @@ import safetensors.torch
 import torch
 from comfy_extras import (
     nodes_differential_diffusion,
+    nodes_easycache,
     nodes_freelunch,
     nodes_hooks,
     nodes_hypertile,
     nodes_model_advanced,
     nodes_model_downscale,
     nodes_pag,
+    nodes_rope,
     nodes_sag,
     nodes_tomesd,
 )
 from families import FAMILIES, Graph, host_node
+from transformers import KINDS, maker
 
 import nodes
+
+UNETS = "SDXL", "SD 1.5"
+FLUX = "FLUX.1"
+ALL, FLUX_FIRST = (*UNETS, FLUX), (FLUX, *UNETS)  # the first is quickly tried in every run of the tests; so is FLUX.1
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Neighbour:
     wire: Callable[[Graph], Graph]
     warns: str = ""
     note: str = ""
-    acts_on: tuple[str, ...] = ("SDXL", "SD 1.5")
+    acts_on: tuple[str, ...] = UNETS
 
 
 def on_model(node: type, *settings) -> Callable[[Graph], Graph]:
@@ -46,15 +53,10 @@ def on_model(node: type, *settings) -> Callable[[Graph], Graph]:
 
 
 def lora_file(g: Graph) -> str:
-    """A LoRA on disk, of a self-attention, a cross-attention and a convolution that is dilated."""
-    name = f"freescale_matrix_{g.family.host.__name__}.safetensors"
-    layers = [
-        "input_blocks.4.1.transformer_blocks.0.attn1.to_q",
-        "input_blocks.4.1.transformer_blocks.0.attn2.to_v",
-        g.family.dilated[0],
-    ]
+    """A LoRA on disk."""
+    name = f"freescale_matrix_{g.family.name}.safetensors"
     weights = {}
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(g.family.lora):
         shape = g.model.model.state_dict()[f"diffusion_model.{layer}.weight"].shape
         key = "lora_unet_" + layer.replace(".", "_")
         weights[key + ".lora_up.weight"] = families.random(shape[0], 4, *(1 for _ in shape[2:]), seed=number)
@@ -88,7 +90,7 @@ def controlled(g: Graph, control) -> Graph:
 
 
 def controlnet(g: Graph) -> Graph:
-    return controlled(g, families.controlnet(g.family))
+    return controlled(g, maker(g.family).controlnet(g.family))
 
 
 def t2i_adapter(g: Graph) -> Graph:
@@ -135,6 +137,36 @@ def gligen(g: Graph) -> Graph:
     return replace(g, positive=[[tokens, {**more, "gligen": box}] for tokens, more in g.positive])
 
 
+# ---------------------------------------------------------------- attention and steps
+
+
+def rounded_attention(g: Graph) -> Graph:
+    """As the packs of Sage Attention do: queries and keys of few bits, by the host's override."""
+    patched = g.model.clone()
+
+    def override(func, q, k, v, *args, **kwargs):
+        return func(q.mul(4).round().div(4), k.mul(4).round().div(4), v, *args, **kwargs)
+
+    patched.model_options["transformer_options"]["optimized_attention_override"] = override
+    return replace(g, model=patched)
+
+
+def kept_answers(g: Graph) -> Graph:
+    """As the packs of TeaCache do: every second answer of a run is the one before, by the host's single wrapper around a model."""
+    patched, kept = g.model.clone(), {}
+
+    def wrapper(apply, call):
+        prompts, sigma = tuple(call["cond_or_uncond"]), float(call["timestep"][0])
+        before = kept.pop(prompts, None)
+        if before and sigma < before[0]:
+            return before[1]
+        kept[prompts] = sigma, apply(call["input"], call["timestep"], **call["c"])
+        return kept[prompts][1]
+
+    patched.set_model_unet_function_wrapper(wrapper)
+    return replace(g, model=patched)
+
+
 # ---------------------------------------------------------------- regions
 
 
@@ -146,7 +178,7 @@ def half(h: int = 128, w: int = 128) -> torch.Tensor:
 
 def two_prompts(g: Graph, limit: Callable) -> Graph:
     """The prompt for the whole, and another one for a region."""
-    [regional] = limit(families.conditioning(g.family, 8))
+    [regional] = limit([[tokens.flip(-1), more] for tokens, more in g.positive])
     return replace(g, positive=nodes.ConditioningCombine().combine(g.positive, regional)[0])
 
 
@@ -169,9 +201,9 @@ def differential(g: Graph) -> Graph:
 
 
 NEIGHBOURS = [
-    Neighbour("LoRA", lora),
-    Neighbour("LoRA, scheduled by hooks", scheduled_lora),
-    Neighbour("ControlNet", controlnet),
+    Neighbour("LoRA", lora, acts_on=ALL),
+    Neighbour("LoRA, scheduled by hooks", scheduled_lora, acts_on=ALL),
+    Neighbour("ControlNet", controlnet, note="its own attention stays ComfyUI's", acts_on=ALL),
     Neighbour("T2I adapter", t2i_adapter),
     Neighbour("IP-Adapter (attn2 replacement)", ip_adapter),
     Neighbour("GLIGEN", gligen),
@@ -198,10 +230,21 @@ NEIGHBOURS = [
         on_model(nodes_model_downscale.PatchModelAddDownscale, 3, 2.0, 0.0, 0.35, True, "bicubic", "bicubic"),
         note="windows follow the shrunk layers",
     ),
-    Neighbour("Regional prompt by mask", masked_prompt),
-    Neighbour("Regional prompt by area", area_prompt, note="an area is drawn as a picture of its own, as ComfyUI does"),
-    Neighbour("Noise mask (inpainting)", noise_mask),
-    Neighbour("Differential Diffusion", differential),
+    Neighbour("Attention override (Sage, Flash)", rounded_attention, acts_on=FLUX_FIRST),
+    Neighbour("EasyCache", on_model(nodes_easycache.EasyCacheNode, 3.0, 0.0, 1.0, False), acts_on=FLUX_FIRST),
+    Neighbour("LazyCache", on_model(nodes_easycache.LazyCacheNode, 3.0, 0.0, 1.0, False), acts_on=FLUX_FIRST),
+    Neighbour("TeaCache (model wrapper)", kept_answers, acts_on=FLUX_FIRST),
+    Neighbour(
+        "ScaleROPE",
+        on_model(nodes_rope.ScaleROPE, 0.5, 0.0, 0.5, 0.0, 1.0, 0.0),
+        warns="ScaleROPE",
+        note="windows are no longer native pictures: remove it",
+        acts_on=(FLUX,),
+    ),
+    Neighbour("Regional prompt by mask", masked_prompt, acts_on=ALL),
+    Neighbour("Regional prompt by area", area_prompt, note="an area is drawn as a picture of its own, as ComfyUI does", acts_on=ALL),
+    Neighbour("Noise mask (inpainting)", noise_mask, acts_on=ALL),
+    Neighbour("Differential Diffusion", differential, acts_on=ALL),
     Neighbour("ModelSamplingDiscrete", on_model(nodes_model_advanced.ModelSamplingDiscrete, "v_prediction", True)),
     Neighbour("ModelSamplingDiscrete, LCM", on_model(nodes_model_advanced.ModelSamplingDiscrete, "lcm", False)),
     Neighbour("ModelSamplingContinuousEDM", on_model(nodes_model_advanced.ModelSamplingContinuousEDM, "v_prediction", 120.0, 0.002)),
@@ -225,7 +268,7 @@ def ours(g: Graph) -> Graph:
 
 
 CASES = [
-    pytest.param(neighbour, FAMILIES[name], id=f"{neighbour.name}-{name}", marks=[pytest.mark.long] * (name != neighbour.acts_on[0]))
+    pytest.param(neighbour, {**FAMILIES, **KINDS}[name], id=f"{neighbour.name}-{name}", marks=[pytest.mark.long] * (name not in (neighbour.acts_on[0], FLUX)))
     for neighbour in NEIGHBOURS
     for name in neighbour.acts_on
 ]  # fmt: skip
@@ -241,12 +284,12 @@ def test_works_in_both_orders(graph, draw, alone, publish, caplog, neighbour, fa
     assert bool(caplog.messages) == bool(neighbour.warns) and all(neighbour.warns in message for message in caplog.messages)
     assert torch.equal(together, draw(neighbour.wire(ours(g))))
     assert not torch.allclose(together, both, atol=1e-3)  # the neighbour acts
-    assert not torch.allclose(together, draw(fused(beside)), atol=1e-3)  # dilation acts
+    assert not family.dilated or not torch.allclose(together, draw(fused(beside)), atol=1e-3)  # dilation acts
     rests = torch.equal(together, draw(dilated(beside)))
     assert neighbour.warns if rests else not torch.allclose(together, draw(dilated(beside)), atol=1e-3)  # Scale Fusion acts
     assert torch.equal(draw(ours(beside), 128, 128), draw(beside, 128, 128))  # at the native size only the neighbour acts
     assert torch.equal(draw(g), plain)
-    for name in ("SDXL", "SD 1.5"):
+    for name in ALL:
         cell = "dilation only, warns" if rests else "✓, warns" if neighbour.warns else "✓"
         if name == family.name or name not in neighbour.acts_on:
             publish("Beside other nodes", neighbour.name, name, cell if name == family.name else "–", note=neighbour.note)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from families import FAMILIES
 from freescale.nodes.host.stage.samplers import MULTI_STEP, ONE_STEP, REPLANNED
+from transformers import KINDS as TRANSFORMERS
 
-TABLE = "Samplers"
+TABLE, FLUX = "Samplers", TRANSFORMERS["FLUX.1"]
 KINDS = {
     "exact: without a blend, ComfyUI's own bits": ("ddim", *ONE_STEP, *MULTI_STEP),
     "works, but differs from ComfyUI's even without a blend: it plans over the whole run": REPLANNED,
@@ -30,16 +31,18 @@ def each(names: list[str]) -> list:
     return [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.long) for name in names]
 
 
-@pytest.fixture
-def patched(graph):
-    g = graph(FAMILIES["SDXL"])
+@pytest.fixture(params=[FAMILIES["SDXL"], FLUX], ids=lambda family: family.name)
+def patched(graph, request):
+    g = graph(request.param)
     return replace(g, model=families.with_dilation(families.with_scale_fusion(g.model)))
 
 
 @pytest.mark.parametrize("name", each(comfy.samplers.KSampler.SAMPLERS))
 def test_every_sampler(patched, draw, publish, name):
     [kind] = [kind for kind, names in KINDS.items() if name in names]
-    settings = dict(height=160, width=160, sampler_name=name, steps=5, scheduler="karras")
+    settings = dict(height=160, width=160, sampler_name=name)
+    if patched.family.dilated:
+        settings |= dict(steps=5, scheduler="karras")
     if kind.startswith("refused"):
         with pytest.raises(ValueError, match=f"FreeScale Cascade › sampler_name = '{name}'"):
             draw(patched, **settings)

@@ -3,15 +3,16 @@
 import json
 
 import pytest
+from freescale.nodes.host.demo import HAS_TEXT_ALONE
 
 from tools.folders import ROOT
 from tools.workflows import to_prompt
 
 NAMES = sorted(path.stem for path in (ROOT / "subgraphs").glob("*.json"))
 SOURCES = {  # node id → its type, values, and the names and types of its outputs
-    2: ("FreeScaleDemoModel", ["no", 0.1, "portrait"],
+    2: ("FreeScaleDemoModel", ["no", 0.1, "portrait", "U-Net"],
         [("model", "MODEL"), ("positive", "CONDITIONING"), ("negative", "CONDITIONING"), ("vae", "VAE")]),
-    3: ("EmptyLatentImage", [128, 128, 1], [("latent_image", "LATENT")]),
+    3: ("EmptyLatentImage", [256, 256, 1], [("latent_image", "LATENT")]),
     4: ("LoadImage", ["example.png", "image"], [("image", "IMAGE"), ("MASK", "MASK")]),
 }  # fmt: skip
 
@@ -35,17 +36,20 @@ def wired(name: str) -> dict:
     return graph
 
 
+@pytest.mark.parametrize("network", ["U-Net", *["transformer"] * HAS_TEXT_ALONE])
 @pytest.mark.parametrize("name", NAMES)
-def test_blueprint_becomes_a_prompt_and_runs(comfy, name):
+def test_blueprint_becomes_a_prompt_and_runs(comfy, name, network):
+    """With both kinds of models, at sizes that are enlarged."""
     graph = wired(name)
     faces = graph["nodes"][0]
     widgets = [entry["name"] for entry in faces["inputs"] if "widget" in entry]
-    chosen = {"stages": "1.25x", "seed": 7, "steps": 2, "preset": "Fast", "megapixels": 0.02}
+    chosen = {"stages": "1.5x", "seed": 7, "steps": 4, "preset": "Fast", "megapixels": 0.06}
     faces["widgets_values"] = [chosen.get(key, value) for key, value in zip(widgets, faces["widgets_values"], strict=True)]
     prompt = to_prompt(graph, comfy.object_info)
     cascade, fusion = (prompt[comfy.find(prompt, kind)] for kind in ("SelfCascadeUpscale", "ScaleFusionAttentionPatch"))
-    assert {key: cascade["inputs"][key] for key in ("stages", "seed", "steps")} == {"stages": "1.25x", "seed": 7, "steps": 2}
+    assert {key: cascade["inputs"][key] for key in ("stages", "seed", "steps")} == {"stages": "1.5x", "seed": 7, "steps": 4}
     assert fusion["inputs"]["preset"] == "Fast" and fusion["inputs"]["model"] == ["2", 0]
+    prompt["2"]["inputs"]["network"] = network
     run = comfy.run(prompt)
     assert run.ending == "execution_success", run.error
     assert all(picture.std() > 1 for picture in run.pictures) and run.pictures

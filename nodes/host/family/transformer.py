@@ -4,6 +4,7 @@ cascade needs."""
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from math import ceil, prod
 from typing import Any
 
@@ -67,11 +68,12 @@ class Transformer(Family):
             return None
         grid = (ceil(latent[-2] / self.patch), ceil(latent[-1] / self.patch))
         frames = latent[2] if len(latent) == 5 else 1
+        reference = getattr(self.network, "ref_conv", None) is not None  # of Wan Fun: it may come as a frame before the others
         padding = -prod(grid) % layout.multiple
         padded = ceil(text / layout.multiple) * layout.multiple
         alone = padded != prod(grid) * frames + padding  # or layers that refine the text look like those that refine the picture
-        for before in (padded, *(0,) * alone) if layout.joint else (0,):
-            found = Sequence(before, grid, frames, padding)
+        for before, more in product((padded, *(0,) * alone) if layout.joint else (0,), range(1 + reference)):
+            found = Sequence(before, grid, frames + more, padding)
             if found.length == tokens:
                 return found
         return None

@@ -19,10 +19,15 @@ from ....freescale_core.windows import draw_key, drawn_below_2_32, inner_corners
 from ..errors import WarnOnce, bad_input
 from ..family import Transformer
 from ..seam.calls import Call, on_enlarged
-from ..seam.joint_attention import HAS_OVERRIDE, joint_attention
+from ..seam.joint_attention import HAS_OVERRIDE, beside_other, compare_prompts, joint_attention, when_run
 from .settings import BOTH, GLOBAL_ONLY, KEY, LOCAL_ONLY, ScaleFusion
 
 MIXED_UNTIL = 500  # timestep, of "mixed": the whole picture lays out, windows alone finish
+STRETCHED = (
+    "a ScaleROPE node stretches the model's positions, so that windows are not the native pictures which the model knows. Remove "
+    "it: Scale Fusion goes without"
+)
+NOT_REACHED = "no self-attention of the network comes to it, as where another pack's layers compute their own (nunchaku)"
 
 
 def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusion, node: str) -> None:
@@ -34,7 +39,7 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
     if settings.blur_features:
         raise bad_input(node, "blur_axes", "hwd", f"{name} is a transformer, whose features are not blurred. Choose hw")
     if settings.blocks != parse_blocks("all"):
-        raise bad_input(node, "blocks", "…", f"{name} is a transformer, whose blocks all do the same. Write all")
+        raise bad_input(node, "blocks", str(settings.blocks), f"{name} is a transformer, whose blocks all do the same. Write all")
     if not HAS_OVERRIDE:
         raise bad_input(node, "model", name, "this ComfyUI cannot change a transformer's attention. Update it to 0.3.59 or newer")
     if family.layout is None:
@@ -42,7 +47,7 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
             f"{node}: the attention of {name} is not known to it, so Scale Fusion rests. A cascade works all the same."
         )
         return
-    warn = WarnOnce()
+    warn, reached = WarnOnce(), False
 
     def on_other(problem: str) -> None:
         warn(f"{node}: {problem}. Such layers keep their own attention.")
@@ -50,10 +55,31 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
     def act(call: Call) -> Tensor:
         if not settings.acts(call):
             return call.run()
-        layer = count()  # in the order of this call's layers
-        return call.run(options=joint_attention(call, lambda tokens: _fuse(settings, call, next(layer), tokens), on_other))
+        if reason := beside_other(call):
+            on_other(reason)
+            return call.run()
+        if _stretches(call.options.get("rope_options", {})):
+            warn(f"{node}: {STRETCHED}")
+        layer, runs = count(), []  # in the order of this call's layers
 
+        def compute(tokens: Tokens) -> Tensor:
+            nonlocal reached
+            reached = True
+            return _fuse(settings, call, next(layer), tokens)
+
+        options = joint_attention(call, compute, on_other)
+        out = call.run(options=when_run(options, lambda: runs.append(call)))
+        if runs and not reached:
+            on_other(NOT_REACHED)
+        return out
+
+    compare_prompts(patched, KEY)
     on_enlarged(patched, family, KEY, act, settings.native_size)
+
+
+def _stretches(rope: dict) -> bool:
+    """Whether the host is asked for other distances between the picture's tokens; where the picture begins does not count."""
+    return any(rope.get(scale, 1.0) != 1.0 for scale in ("scale_y", "scale_x"))
 
 
 def _fuse(settings: ScaleFusion, call: Call, layer: int, tokens: Tokens) -> Tensor:

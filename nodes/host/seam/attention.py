@@ -9,7 +9,7 @@ from comfy.ldm.modules import attention
 from torch import Tensor
 
 from ....freescale_core.attention import Attend
-from ....freescale_core.chunks import is_out_of_memory
+from ....freescale_core.chunks import in_halves
 from ..family import AttentionLayer, Family, Grid
 
 Compute = Callable[[AttentionLayer, Attend, Tensor, Tensor, Tensor, Grid], Tensor]
@@ -73,17 +73,13 @@ class _Replacement:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, extra: dict, halves: bool) -> Tensor:
-    """The host's attention, as it is now; where memory runs out, in `halves` of the queries, each of which has its own softmax.
+    """The host's attention, as it is now; where memory runs out, in `halves` of the queries.
 
     Fewer windows at a time come first, so a stack of them is not halved here.
     """
     options: dict[str, Any] = {"transformer_options": extra} if _TAKES_OPTIONS else {}
-    try:
+
+    def attend(q: Tensor) -> Tensor:
         return attention.optimized_attention(q, k, v, extra["n_heads"], attn_precision=extra.get("attn_precision"), **options)
-    except RuntimeError as error:
-        if q.shape[1] == 1 or not halves or not is_out_of_memory(error):
-            raise
-    out = torch.empty_like(q)
-    for queries, place in zip(q.chunk(2, dim=1), out.chunk(2, dim=1), strict=True):
-        place.copy_(_attend(queries, k, v, extra, halves))
-    return out
+
+    return in_halves(attend, q, dim=1) if halves else attend(q)

@@ -7,6 +7,8 @@ from typing import cast
 
 import torch
 from comfy.ldm.modules import attention
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from einops import rearrange
 from torch import Tensor
 
@@ -16,6 +18,9 @@ from .calls import Call
 
 OVERRIDE = "optimized_attention_override"
 BEFORE = "freescale_before"  # of an override of ours: what it is on top of
+RUNS, BESIDE = "freescale_runs", "freescale_beside"  # keys in transformer_options
+OF_REFERENCES = "its attention has more tokens than the picture and the prompt, as reference pictures bring them"
+OF_PAIRS = "another node limits which part of the picture sees which, by a mask over all pairs of tokens"
 HAS_OVERRIDE = hasattr(attention, "wrap_attn")  # hosts since 0.3.59
 
 
@@ -44,11 +49,11 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
         sequence, layout = family.sequence(call.x.shape, text, length), family.layout
         if sequence is None or layout is None:
             if length >= prod(ceil(side / family.patch) for side in call.x.shape[-2:]):
-                on_other("its attention has more tokens than the picture and the prompt, as reference pictures bring them")
+                on_other(OF_REFERENCES)
             return unchanged()
         key_mask = _of_keys(mask, len(q), length)
         if mask is not None and key_mask is None:
-            on_other("another node limits which part of the picture sees which, by a mask over all pairs of tokens")
+            on_other(OF_PAIRS)
             return unchanged()
 
         def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -64,6 +69,46 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
 
     setattr(override, BEFORE, before)
     return {**call.options, OVERRIDE: override}
+
+
+def when_run(options: dict, note: Callable[[], None]) -> dict:
+    """A copy of transformer_options by which a network says that it runs, as it does not where another pack keeps its answers."""
+    wrappers = options.get("wrappers", {})
+
+    def innermost(executor, *args, **kwargs):
+        note()
+        return executor(*args, **kwargs)
+
+    around = {**wrappers.get(WrappersMP.DIFFUSION_MODEL, {}), RUNS: [innermost]}
+    return {**options, "wrappers": {**wrappers, WrappersMP.DIFFUSION_MODEL: around}}
+
+
+def compare_prompts(patched: ModelPatcher, key: str) -> None:
+    """Let the calls of a step know whether some of its prompts bring what keeps attention as it is, and others do not.
+
+    Guidance subtracts the answer for one prompt from the other's, so that all are to be computed alike: see `beside_other`.
+    """
+
+    def around_prompts(executor, model, prompts, x, timestep, model_options, **kwargs):
+        reasons = {_reason(part) for prompt in prompts if prompt for part in prompt}
+        if len(reasons) > 1:
+            options = {**model_options.get("transformer_options", {}), BESIDE: max(reasons)}
+            model_options = {**model_options, "transformer_options": options}
+        return executor(model, prompts, x, timestep, model_options, **kwargs)
+
+    patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, key, around_prompts)
+
+
+def beside_other(call: Call) -> str:
+    """Why a call keeps its attention for another prompt's sake; empty where it need not."""
+    return call.options.get(BESIDE, "")
+
+
+def _reason(prompt: dict) -> str:
+    """Why the attention of a part of a prompt is kept, as the host's samplers hold it; empty where it is not."""
+    if "ref_latents" in prompt.get("model_conds", {}):
+        return OF_REFERENCES
+    return OF_PAIRS if "attention_mask_img_shape" in prompt else ""  # StyleModelApply's
 
 
 def _of_keys(mask: Tensor | None, batch: int, length: int) -> Tensor | None:

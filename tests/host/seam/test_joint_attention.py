@@ -1,13 +1,20 @@
 """Transformers: a window is a native picture, a sub-grid is a native picture, and everything around stays as it was."""
 
 import logging
+import math
 
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import families
 import pytest
 import torch
 import transformers
+from comfy.patcher_extension import WrappersMP
 from transformers import KINDS, fusion, predicted
 
 SIZES = [(256, 256), (208, 304), (416, 144)]  # px: even, and odd numbers of tokens; the last one's native picture is padded
+FLUX = KINDS["FLUX.1"]
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
@@ -60,6 +67,20 @@ def test_a_window_is_the_native_model_on_that_part_of_the_picture(shallow, kind,
             checked += 1
     assert checked >= 4
     assert (whole - tokens_of(predicted(model, kind, x), kind)).abs().max() > 1e-3 * whole.abs().max()
+
+
+def test_a_reference_frame_before_a_film_has_its_part_in_every_window():
+    """Wan Fun: one frame more than the latent has, of which a window sees the same part."""
+    kind = KINDS["Wan"]
+    model, x = transformers.build(kind, in_dim_ref_conv=16), transformers.latent(kind, 256, 256)
+    reference = transformers.latent(kind, 256, 256, seed=3)[:, :, :1]
+    patched = fusion(model, branches="local only", jitter=False)
+    whole = predicted(patched, kind, x, reference_latents=[reference])
+    seen, drawn, inside = (slice(2 * a, 2 * b) for a, b in ((2, 10), (4, 8), (2, 6)))  # cells: the window around a block
+    part = {"reference_latents": [reference[..., seen, seen]]}
+    expected = predicted(model, kind, x[..., seen, seen], **part)
+    assert (whole[..., drawn, drawn] - expected[..., inside, inside]).abs().max() <= 3e-5 * expected.abs().max()
+    assert not torch.allclose(whole, predicted(patched, kind, x), rtol=1e-3)
 
 
 @every_kind
@@ -128,7 +149,88 @@ def test_another_packs_override_sees_every_part_and_ours_is_gone_afterwards(shal
     assert 1 <= len(calls) <= 5  # one layer, and those of the text
 
 
-@pytest.mark.parametrize("kind", [KINDS["FLUX.1"], KINDS["Qwen-Image"]], ids=["FLUX.1", "Qwen-Image"])
+@every_kind
+def test_another_packs_override_may_ignore_all_but_queries_keys_and_values(shallow, kind):
+    """As Sage Attention does with masks and scales: the whole picture's sharper logits are in the queries."""
+    model, x = shallow[kind.host].clone(), transformers.latent(kind, 256, 256)
+    expected = predicted(fusion(model), kind, x)
+
+    def bare(func, q, k, v, heads, *args, skip_reshape=False, **kwargs):
+        return func(q, k, v, heads, skip_reshape=skip_reshape, _inside_attn_wrapper=True)
+
+    model.model_options["transformer_options"]["optimized_attention_override"] = bare
+    assert torch.equal(predicted(fusion(model), kind, x), expected)
+
+
+@every_kind
+@pytest.mark.parametrize("settings", [{}, {"preset": "Fast"}, {"global_attention": "strided"}])
+def test_where_memory_runs_out_it_goes_on_with_fewer_windows_and_queries(shallow, kind, settings):
+    model, x, refused = shallow[kind.host].clone(), transformers.latent(kind, 256, 256), []
+    expected = predicted(fusion(model, **settings), kind, x)
+
+    def small(func, q, k, *args, **kwargs):
+        if q.ndim == 3 or math.prod(q.shape[:-1]) * k.shape[-2] <= 4096:  # the former is Wan's, over its text
+            return func(q, k, *args, **kwargs)
+        refused.append(q.shape)
+        raise comfy.model_management.OOM_EXCEPTION("out of memory")
+
+    model.model_options["transformer_options"]["optimized_attention_override"] = small
+    found = predicted(fusion(model, **settings), kind, x)
+    assert refused and (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize(("setting", "value"), [("blocks", "down"), ("blur_axes", "hwd")])
+def test_settings_of_u_nets_are_refused_with_the_value_that_was_typed(setting, value):
+    with pytest.raises(ValueError, match=f"^FreeScale Scale Fusion › {setting} = '{value}': Flux is a transformer"):
+        fusion(transformers.build(FLUX), **{setting: value})
+
+
+class OwnAttention(torch.nn.Module):
+    """Stands for another pack's block in a network of the host's (nunchaku's): nothing of the call reaches its attention."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, *args, transformer_options=None, **kwargs):
+        return self.block(*args, **kwargs)
+
+
+def warnings_of(caplog):
+    return [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_network_whose_attention_is_out_of_reach_is_said_once(caplog):
+    model, x = transformers.build(FLUX), transformers.latent(FLUX, 256, 256)
+    network = model.model.diffusion_model
+    for blocks in (network.double_blocks, network.single_blocks):
+        blocks[0] = OwnAttention(blocks[0])
+    patched = fusion(model)
+    native = transformers.latent(FLUX, 128, 128)
+    predicted(patched, FLUX, native)
+    assert not warnings_of(caplog)
+    assert torch.equal(predicted(patched, FLUX, x), predicted(model, FLUX, x))
+    predicted(patched, FLUX, x)
+    assert warnings_of(caplog) == [
+        "FreeScale Scale Fusion: no self-attention of the network comes to it, as where another pack's layers compute their own "
+        "(nunchaku). Such layers keep their own attention."
+    ]
+
+
+def test_calls_that_another_pack_answers_itself_are_no_reason_for_a_warning(caplog):
+    """Step caches: the network does not run, or runs without its blocks once it has run with them."""
+    model, x = transformers.build(FLUX), transformers.latent(FLUX, 256, 256)
+    answered = model.clone()
+    answered.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "a cache", lambda executor, x, *args, **kwargs: x)
+    for patched in (fusion(answered), fusion(model)):
+        predicted(patched, FLUX, x)
+    network = model.model.diffusion_model
+    network.forward_orig = lambda img, *args, **kwargs: img
+    predicted(patched, FLUX, x)
+    assert not warnings_of(caplog)
+
+
+@pytest.mark.parametrize("kind", [FLUX, KINDS["Qwen-Image"]], ids=["FLUX.1", "Qwen-Image"])
 def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
     model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
     caplog.set_level(logging.WARNING)
@@ -136,7 +238,39 @@ def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
     patched = fusion(model)
     assert torch.equal(predicted(patched, kind, x, **reference), predicted(model, kind, x, **reference))
     predicted(patched, kind, x, **reference)
-    assert [r.message for r in caplog.records if "reference pictures" in r.message] == [
+    assert warnings_of(caplog) == [
         "FreeScale Scale Fusion: its attention has more tokens than the picture and the prompt, as reference pictures bring them. "
         "Such layers keep their own attention."
     ]
+
+
+REFERENCES = {"reference_latents": [transformers.latent(FLUX, 128, 128, seed=3)]}
+PAIRS = {"attention_mask": families.random(263, 263), "attention_mask_img_shape": (16, 16)}  # as StyleModelApply has it
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["positive", "negative"])
+@pytest.mark.parametrize(
+    ("kind", "kept", "words"),
+    [
+        (FLUX, REFERENCES, "reference pictures"),
+        (KINDS["Qwen-Image"], {"reference_latents": [transformers.latent(KINDS["Qwen-Image"], 128, 128)]}, "reference pictures"),
+        (FLUX, PAIRS, "mask over all pairs"),
+    ],
+    ids=["FLUX.1, reference", "Qwen-Image, reference", "FLUX.1, mask of pairs"],
+)  # fmt: skip
+def test_what_keeps_the_attention_of_one_prompt_keeps_the_other_ones_too(kind, kept, words, side, caplog):
+    """Guidance subtracts one answer from the other: windows in one of them alone would be in the difference."""
+    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    prompts = [transformers.prompt(kind, seed) for seed in (1, 2)]
+
+    def guided(model):
+        sampler, sigmas = comfy.samplers.sampler_object("euler"), torch.tensor([0.6, 0.0])
+        return comfy.sample.sample_custom(
+            model, x, 3.0, sampler, sigmas, *prompts, torch.zeros_like(x), disable_pbar=True, seed=1
+        )
+
+    without = guided(model)
+    assert not torch.allclose(guided(fusion(model)), without, rtol=1e-3)
+    prompts[side][0][1].update(kept)
+    assert torch.equal(guided(fusion(model)), guided(model)) and not torch.equal(guided(model), without)
+    assert len(warnings_of(caplog)) == 1 and words in caplog.text
