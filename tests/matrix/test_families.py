@@ -40,10 +40,7 @@ def test_draws_an_enlarged_picture(graph, draw, publish, family):
     fused = draw(replace(g, model=families.with_scale_fusion(model)))
     assert len(seen) == family.self_attentions
     for (h, w), tokens in seen.values():
-        assert set(tokens) - {1} == {
-            h * w,
-            h * w // 4,
-        }  # a window has half the sides at 2×; between frames, here one, lies 1 token
+        assert set(tokens) - {1} == {h * w, h * w // 4}  # a window has half the sides at 2×; a clip of one frame has 1 token
     dilated = draw(replace(g, model=families.with_dilation(g.model)))
     both = replace(g, model=families.with_dilation(families.with_scale_fusion(g.model)))
     pictures = [plain, fused, dilated, draw(both)]

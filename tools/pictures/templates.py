@@ -27,7 +27,7 @@ SEEDS = {
     "freescale_krea2_4k": 8,
     "freescale_wan_1080p": 4,
     "freescale_svd": 9,
-    "freescale_videocrafter2": 12,
+    "freescale_videocrafter2": 3,
 }
 EXAMPLE = ("freescale_sdxl_4k", "Stage 0 (1024 px)")  # the picture that freescale_enhance_image enlarges
 PREVIEWED = {"RegionDetailMask": ("overlay", 2), "LoadImage": ("input", 0)}  # outputs that a thumbnail shows, by node
@@ -53,7 +53,7 @@ def smaller(prompt: dict, seed: int) -> None:
             inputs |= {"width": NATIVE, "height": NATIVE, "batch_size": 1}
         if "megapixels" in inputs:
             inputs["megapixels"] /= SMALLER**2
-        wanted = {"cfg": 4.0, "seed": seed, "noise_seed": seed, "steps": max(20, inputs.get("steps", 0))}
+        wanted = {"cfg": 4.0, "resize_in": "pixels", "seed": seed, "noise_seed": seed, "steps": max(20, inputs.get("steps", 0))}
         inputs |= {name: value for name, value in wanted.items() if name in inputs}
 
 

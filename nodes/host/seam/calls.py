@@ -83,9 +83,11 @@ def on_enlarged(patched: ModelPatcher, family: Family, key: str, act: Callable[[
 def _patched_as(
     options: dict, forward: Callable, x: Tensor, context: Any = None, transformer_options: dict | None = None
 ) -> Tensor:
-    """A transformer block's answer under the patches of these options."""
+    """A transformer block's answer under the patches of these options; where it is called without options, as it is."""
+    if transformer_options is None:
+        return forward(x, context=context)
     names = ("patches", "patches_replace")
-    others = {name: value for name, value in (transformer_options or {}).items() if name not in names}
+    others = {name: value for name, value in transformer_options.items() if name not in names}
     patches = {name: options[name] for name in names if name in options}
     return forward(x, context=context, transformer_options={**others, **patches})
 

@@ -126,6 +126,19 @@ def test_a_clip_is_drawn_with_both_patches(small, asked):
     assert not torch.allclose(alone, clip, atol=1e-2)
 
 
+def test_nobodys_patches_reach_its_layers_between_frames(small, asked):
+    """They are called by no name, with Scale Fusion as without."""
+
+    def rows(patched):
+        seen = set()
+        observed = patched.clone()
+        observed.set_model_attn1_patch(lambda q, k, v, extra: (seen.add(q.shape[0]), (q, k, v))[1])
+        draw(observed, asked, (20, 32), cfg=1.0)
+        return seen
+
+    assert rows(with_scale_fusion(small, native_size=128)) == rows(small) == {FRAMES}
+
+
 def test_the_speed_is_part_of_what_is_asked(small, weights, asked):
     assert not torch.allclose(
         draw(videocrafter.load_videocrafter(weights, 8), asked, (8, 8)), draw(small, asked, (8, 8)), atol=1e-3
