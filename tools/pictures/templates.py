@@ -27,7 +27,7 @@ SEEDS = {
     "freescale_krea2_4k": 8,
     "freescale_wan_1080p": 4,
     "freescale_svd": 9,
-    "freescale_videocrafter2": 3,
+    "freescale_videocrafter2": 7,
 }
 EXAMPLE = ("freescale_sdxl_4k", "Stage 0 (1024 px)")  # the picture that freescale_enhance_image enlarges
 PREVIEWED = {"RegionDetailMask": ("overlay", 2), "LoadImage": ("input", 0)}  # outputs that a thumbnail shows, by node
