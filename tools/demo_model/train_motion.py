@@ -23,9 +23,9 @@ PACK = Path(__file__).resolve().parents[2]
 DEMO = PACK / "nodes" / "demo"  # where the pack keeps the model and what describes it
 sys.path.append(str(DEMO))
 
-from clips import random_clip  # noqa: E402
 from config import FRAMES, FRAMINGS, NATIVE, UNET  # noqa: E402
 from data import CAPTIONS, FRAMING_SHARE, Said, caption, encode  # noqa: E402
+from motion import random_clip  # noqa: E402
 from scenes import render  # noqa: E402
 from train import micro_conditioning  # noqa: E402
 from trainer import Trainer, adamw  # noqa: E402

@@ -1,0 +1,80 @@
+"""The training of the demo model's layers between frames: clips of two frames, and a few steps."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+STEPS, CUT_AFTER, FRAMES = 3, 1, 2
+
+
+@pytest.fixture(scope="module")
+def training():
+    """The script as a module; a checkpoint at every step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "tools" / "demo_model")
+        import train_motion
+
+        patch.setattr(train_motion, "FRAMES", FRAMES)
+        patch.setattr(sys.modules["trainer"], "SAVE_EVERY", 0)
+        clips = train_motion.clips(arguments(train_motion, ""), load_file(train_motion.DEMO / "model.safetensors"))
+        patch.setattr(train_motion, "clips", lambda *_: clips)
+        yield train_motion
+
+
+def arguments(training, folder, *more):
+    return training.parse(["--comfyui=", f"--out={folder}", "--clips=2", f"--steps={STEPS}", "--batch=1", *more])
+
+
+def test_untrained_layers_pass_on_what_they_get(training):
+    """So that training begins at the pictures of the U-Net, which stays as it is."""
+    unet, layers = training.build(load_file(training.DEMO / "model.safetensors"), torch.device("cpu"))
+    x, t, words = torch.randn(FRAMES, 4, 8, 8), torch.full((FRAMES,), 500), torch.randn(FRAMES, 3, 32)
+    given = dict(context=words, y=torch.randn(FRAMES, 16 + 6 * 256))
+    with torch.no_grad():
+        [(kinds, _)] = unet.keywords["transformer_options"]["patches"]["forward_timestep_embed_patch"]
+        without = {"patches": {"forward_timestep_embed_patch": [(kinds, lambda layer, x, *others: x)]}}
+        still = unet.func(x, t, transformer_options=without, **given)
+        assert torch.equal(unet(x, t, num_video_frames=FRAMES, **given), still)
+        torch.nn.init.normal_(layers[0].proj_out.weight)
+        assert not torch.equal(unet(x, t, num_video_frames=FRAMES, **given), still)
+    assert not any(
+        parameter.requires_grad for name, parameter in unet.func.named_parameters() if parameter not in set(layers.parameters())
+    )
+
+
+def test_a_run_that_was_cut_short_ends_with_the_same_bits(training, tmp_path, monkeypatch):
+    uncut, cut = (tmp_path / name for name in ("uncut", "cut"))
+    for folder in (uncut, cut):
+        folder.mkdir()
+    with torch.random.fork_rng():
+        training.train(arguments(training, uncut))
+        steps = iter(range(CUT_AFTER))
+
+        def interrupted(*args, step=torch.optim.AdamW.step):
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            return step(*args)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(torch.optim.AdamW, "step", interrupted)
+            training.train(arguments(training, cut))
+        training.train(arguments(training, cut, "--resume"))
+    assert (cut / "motion.safetensors").read_bytes() == (uncut / "motion.safetensors").read_bytes()
+    assert json.loads((cut / "motion.json").read_text())["motion"][0]["steps"] == STEPS
+
+
+def test_a_clip_moves_and_keeps_its_character_in_the_picture(training):
+    """Of what a prompt says, nothing changes from frame to frame; the face with its hat is in every portrait whole."""
+    for number in range(20):
+        clip = sys.modules["motion"].random_clip(np.random.default_rng(number), "portrait", 8)
+        scenes, views = zip(*clip)
+        assert len({(scene.hat, scene.hue, scene.skin) for scene in scenes}) == 1
+        assert len({scene.gaze for scene in scenes}) == len({view.x for view in views}) == 8
+        for view in views:
+            assert view.x - view.width / 2 <= -1.2 and view.x + view.width / 2 >= 1.2
