@@ -10,6 +10,7 @@ from ..host.errors import bad_input, parsed, validity
 from ..host.family import family_of
 from ..host.memory import require_memory
 from ..host.schema import where_known
+from ..host.stage.enlarge import require_enlargeable
 from ..host.stage.expansion import expanded, in_queue
 from ..host.stage.plan import Stage, frames_at_once, plan_sigmas, require_source
 from .inputs import SETTINGS, SOURCES
@@ -99,6 +100,7 @@ class SelfCascadeUpscale(io.ComfyNode):
         """(height, width) px of each stage, once all of them are known to be possible."""
         height, width = require_source(NAME, model, vae, latent_image, image)
         family = family_of(model, NAME)
+        require_enlargeable(NAME, family, positive=positive, negative=negative)
         sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width, family.side_step))
         for height, width in sizes:
             plan_sigmas(NAME, model, Stage(height=height, width=width, **settings))

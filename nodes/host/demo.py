@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from math import log
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import safetensors.torch
 import torch
 
 from ..demo.config import FLUX, NATIVE, TRANSFORMER, U_NET, UNET
+from .copies import tell_how_to_make
 from .errors import bad_input
 
 FLUX_ASKS_FOR = comfy.ldm.flux.model.FluxParams.__annotations__
@@ -59,20 +59,9 @@ def load_demo_model(network: str = U_NET) -> tuple[comfy.model_patcher.ModelPatc
     """MODEL, with one of the networks, and VAE from the weights in the pack, whose hashes are checked."""
     make = _transformer if network == FLUX else _unet
     model, vae = make(), _vae()
-    _tell_how_to_make(model, make)
-    _tell_how_to_make(vae.patcher, lambda: _vae().patcher)
+    tell_how_to_make(model, make)
+    tell_how_to_make(vae.patcher, lambda: _vae().patcher)
     return model, vae
-
-
-def _tell_how_to_make(patcher: Any, make: Callable) -> None:
-    """For hosts that make a model once more for each device."""
-    if hasattr(patcher, "cached_patcher_init"):
-        patcher.cached_patcher_init = (_once_more, (make,))
-
-
-def _once_more(make: Callable, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """As the host calls it. `disable_dynamic` asks for what the model is anyway: none of dynamic VRAM."""
-    return make()
 
 
 def _unet() -> comfy.model_patcher.ModelPatcher:

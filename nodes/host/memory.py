@@ -7,7 +7,7 @@ import comfy.model_management
 from comfy.model_patcher import ModelPatcher
 
 from .errors import bad_input
-from .family import family_of
+from .family import UNet, family_of
 
 
 def require_memory(node: str, stages: str, model: ModelPatcher, batch: int, sizes: list[tuple[int, int]]) -> None:
@@ -31,12 +31,13 @@ def require_memory(node: str, stages: str, model: ModelPatcher, batch: int, size
 def at_once(model: ModelPatcher, batch: int) -> int:
     """How many pictures of a batch, or frames of a film, are drawn at a time, at least: of a long clip a context window.
 
-    Other packs' windows, as AnimateDiff-Evolved has them, are known to them alone, so that a clip of theirs counts as one frame.
+    Windows of packs that inject layers into U-Nets, as AnimateDiff-Evolved does, are known to them alone: it counts as one frame.
     """
     windows: Any = model.model_options.get("context_handler")
     if windows is not None and windows.dim in (0, 2):
         return min(batch, windows.context_length)
-    return 1 if model.injections else batch
+    foreign = model.injections.keys() - {"bypass_lora"}  # the host's own, for any model
+    return 1 if foreign and isinstance(family_of(model), UNet) else batch
 
 
 def memory_text(size: int) -> str:

@@ -47,6 +47,14 @@ def resize_image(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return rearrange(F.interpolate(x, (height, width), mode="bicubic"), "b c h w -> b h w c")
 
 
+def middle(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The largest part around the middle of pictures [B, H, W, 3] that has the aspect of height × width."""
+    h, w = image.shape[1:3]
+    own = min(h, round(w * height / width)), min(w, round(h * width / height))
+    top, left = (h - own[0]) // 2, (w - own[1]) // 2
+    return image[:, top : top + own[0], left : left + own[1]]
+
+
 def resize_latent(samples: torch.Tensor, h: int, w: int) -> torch.Tensor:
     """Bicubic in latent space, to h × w cells (the paper's ablation for images, its choice for video): [B, C, (T,) h, w]."""
     resized = F.interpolate(samples.flatten(0, -3)[:, None], (h, w), mode="bicubic")

@@ -27,7 +27,6 @@ from config import FRAMES, FRAMINGS, NATIVE, UNET  # noqa: E402
 from data import CAPTIONS, FRAMING_SHARE, Said, caption, encode  # noqa: E402
 from motion import random_clip  # noqa: E402
 from scenes import render  # noqa: E402
-from train import micro_conditioning  # noqa: E402
 from trainer import Trainer, adamw  # noqa: E402
 
 RATE = 1e-3
@@ -88,8 +87,11 @@ def build(weights: dict, device: torch.device) -> tuple[Callable, torch.nn.Modul
 
 def train(args: argparse.Namespace) -> None:
     """One run, to its files."""
+    from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
+
     device = torch.device(args.device)
-    torch.manual_seed(args.seed)
+    generator = torch.Generator(device).manual_seed(args.seed)
+    torch.manual_seed(args.seed)  # of the layers' first weights
     weights = safetensors.torch.load_file(DEMO / "model.safetensors")
     unet, layers = build(weights, device)
     latents, tokens, pooled = clips(args, weights)
@@ -100,26 +102,28 @@ def train(args: argparse.Namespace) -> None:
         layers, [adamw(layers.parameters(), RATE, weight_decay=1e-3)], rate, lambda n: (1 - 8 / n) ** 12, args.steps
     )
     checkpoint = args.out / "checkpoint.pt"
+    sizes = timestep_embedding(torch.tensor([NATIVE, NATIVE, 0, 0, NATIVE, NATIVE], device=device), 256).flatten()
 
     def loss() -> torch.Tensor:
-        clip, said = torch.randint(len(latents), (args.batch,)), torch.randint(CAPTIONS, (args.batch,))
-        t = torch.randint(1000, (args.batch,), device=device)
-        y = torch.cat([pooled[said, clip], micro_conditioning(args.batch, device)], 1)
+        clip, said, t = (
+            torch.randint(n, (args.batch,), generator=generator, device=device) for n in (len(latents), CAPTIONS, 1000)
+        )
+        y = torch.cat([pooled[said, clip], sizes.expand(args.batch, -1)], 1)
         t, words, y = (each.repeat_interleave(FRAMES, 0) for each in (t, tokens[said, clip], y))
         a, x = alphas[t][:, None, None, None], latents[clip].flatten(0, 1)
-        noise = torch.randn_like(x)
+        noise = torch.randn(x.shape, generator=generator, device=device)
         out = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context=words, y=y, num_video_frames=FRAMES)
         return ((out - noise).square() / a.clamp_min(1 / HEAVIEST)).mean()
 
     def save() -> None:
         part = checkpoint.with_suffix(".part")  # what was saved before is kept until this is whole
-        torch.save({"trainer": trainer.state_dict(), "random": torch.get_rng_state()}, part)
+        torch.save({"trainer": trainer.state_dict(), "generator": generator.get_state()}, part)
         os.replace(part, checkpoint)
 
     if args.resume:
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         trainer.load_state_dict(state["trainer"])
-        torch.set_rng_state(state["random"].cpu())
+        generator.set_state(state["generator"].cpu())
     trainer.run(loss, save)
 
     data = safetensors.torch.save({name: weight.half().cpu() for name, weight in layers.state_dict().items()})

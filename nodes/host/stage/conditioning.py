@@ -1,38 +1,15 @@
 """What a stage changes in the prompts' conditioning."""
 
-from collections.abc import Callable
 from typing import Any
-
-from torch import Tensor
 
 from ....freescale_core.geometry import Enlargement
 from ..family import Family, Grid
-
-PICTURE = "concat_latent_image"  # of a prompt: what a model is given beside the noised latent, as SVD its first frame
-MASK = "concat_mask"
 
 
 def stage_conditioning(family: Family, conditioning: list, placed_on: Grid, size: Grid, enlarged: Enlargement | None) -> list:
     """A prompt's conditioning as a stage of `size` cells takes it; its places were given on a picture of `placed_on` cells."""
     conditioning = [[tokens, _placed(values, placed_on, size)] for tokens, values in conditioning]
     return pin_size(conditioning, enlarged.native) if enlarged and family.pins_size else conditioning
-
-
-def with_pictures(family: Family, conditioning: list, size: Grid, enlarge: Callable[[Tensor, Tensor | None], Tensor]) -> list:
-    """A prompt's conditioning whose picture or film, a latent [B, C, (T,) h, w], has a stage's `size` in cells.
-
-    `enlarge` gets it and its mask: 1 where a model that fills it in knows nothing.
-
-    The host would stretch the latent, and so blur the picture. What is empty, as in SVD's negative prompt, is left to it.
-    """
-
-    def enlarged(values: dict[str, Any]) -> dict[str, Any]:
-        latent = values.get(PICTURE)
-        if latent is None or latent.shape[1] != family.latent_channels or tuple(latent.shape[-2:]) == size or not latent.any():
-            return values
-        return {**values, PICTURE: enlarge(latent, values.get(MASK))}
-
-    return [[tokens, enlarged(values)] for tokens, values in conditioning]
 
 
 def pin_size(conditioning: list, native: tuple[int, int]) -> list:

@@ -44,6 +44,8 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
     if getattr(vae, "latent_channels", channels) != channels:
         problem = f"the model's latents have {channels}. Load the VAE that belongs to the checkpoint"
         raise bad_input(node, "vae", f"{vae.latent_channels} channels", problem)
+    if family.films and getattr(vae, "latent_dim", 2) != 3:
+        raise bad_input(node, "vae", "one of pictures", "the model draws films. Load the VAE that belongs to it")
     if image is not None and latent is None:
         height, width = image.shape[1:3]
         if min(height, width) < family.side_step:
@@ -53,7 +55,7 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
             one, two, fitting = map(vae.upscale_ratio[0], (1, 2, frames_at_once(family, vae, None, image)))
             if len(image) != fitting:
                 lengths = f"a film of this model has {one}, {two}, {2 * two - one} … frames"
-                problem = f"{lengths}. Leave the last {len(image) - fitting} out"
+                problem = f"{lengths}. Leave the last {len(image) - fitting} out, or give pictures one at a time"
                 raise bad_input(node, "image", f"{len(image)} frames", problem)
         return height, width
     if latent is None or image is not None:

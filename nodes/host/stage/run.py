@@ -1,6 +1,5 @@
 """Running a stage: resize, restart, sample under the blend, decode."""
 
-from functools import cache, partial
 from typing import Any
 
 import comfy.model_management
@@ -14,11 +13,12 @@ from comfy.model_patcher import ModelPatcher
 from ....freescale_core.chunks import is_out_of_memory
 from .. import pictures
 from ..errors import bad_input
-from ..family import Family, family_of
+from ..family import family_of
 from ..memory import at_once, memory_text
 from ..progress import Show, first_step_text, with_time_left
 from .blend import BlendSampler
-from .conditioning import stage_conditioning, with_pictures
+from .conditioning import stage_conditioning
+from .enlarge import reference, with_pictures
 from .plan import Stage, frames_at_once, plan_sigmas
 
 # What is known to make values that are not numbers, and what helps.
@@ -78,18 +78,17 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         memory += f" and {memory_text(size_of_all)} of RAM for the film's pictures"
     inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
     show(f"{steps} steps, at least {memory}{inactive}{first_step_text()}")
-    reference = _finite(_reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
+    z = _finite(reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
     if PLACED_ON not in carried:
         before = family.picture_size(*latent["samples"].shape[-2:]) if image is None else image.shape[1:3]
         carried[PLACED_ON] = family.latent_size(*before)
-    noise = comfy.sample.prepare_noise(reference, stage.seed, carried.get("batch_index"))
+    noise = comfy.sample.prepare_noise(z, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
-    enlarge = cache(partial(_enlarged, family, vae, stage))  # both prompts may have the same picture
     positive, negative = (
-        with_pictures(family, stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged), size, enlarge)
-        for conditioning in (positive, negative)
+        stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged) for conditioning in (positive, negative)
     )
+    positive, negative = with_pictures(family, vae, stage, positive, negative)
     callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, show)
     samples = comfy.sample.sample_custom(
         model,
@@ -99,7 +98,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         sigmas,
         positive,
         negative,
-        reference,
+        z,
         noise_mask=carried.get("noise_mask"),
         callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
@@ -115,29 +114,3 @@ def _finite(values: torch.Tensor, node: str, stage: Stage, cause: str) -> torch.
     if torch.isfinite(values).all():
         return values
     raise bad_input(node, "stages", f"{stage.width}x{stage.height}", f"{cause}. Stages before this one are kept")
-
-
-def _reference(family: Family, vae: Any, stage: Stage, latent, image) -> torch.Tensor:
-    """z: the picture before, given as a latent or an image or both, at this stage's size, as a latent."""
-    if stage.resize_in == "latent":
-        samples = latent["samples"] if latent else _encoded(family, vae, stage, image[..., :3])
-        return pictures.resize_latent(samples, *family.latent_size(stage.height, stage.width))
-    return _enlarged(family, vae, stage, latent and latent["samples"], image=image)
-
-
-def _enlarged(family: Family, vae: Any, stage: Stage, samples, unknown=None, image: torch.Tensor | None = None) -> torch.Tensor:
-    """A picture, or what a latent is one of, enlarged as a picture: as a latent of this stage's size.
-
-    Of a film's latent, the frames that a mask [1, 1 or 4, T, h, w] has as wholly `unknown` are grey, as Wan's nodes make them.
-    """
-    if image is None:
-        image = pictures.decode(vae, samples, stage.vae_tiling)
-    if family.films and unknown is not None:
-        frames = unknown[0].amin((-2, -1)).expand(4, -1).T.flatten()[3:]  # the first of a latent's frames is one picture
-        image = torch.where(frames[: len(image), None, None, None].to(image.device) < 1, image, 0.5)
-    resized = pictures.resize_image(image, stage.height, stage.width)
-    return _encoded(family, vae, stage, resized, 1 if samples is None else len(samples))
-
-
-def _encoded(family: Family, vae: Any, stage: Stage, image: torch.Tensor, films: int = 1) -> torch.Tensor:
-    return family.as_latent(pictures.encode(vae, image, stage.vae_tiling, len(image) // films if family.films else 1))

@@ -14,6 +14,7 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..copies import tell_how_to_make
 from ..temporal import BETWEEN_FRAMES
 from .network import FIRST_HEADS, VideoCrafterUNet, host_names
 from .sampling import VideoCrafterSampling
@@ -86,12 +87,19 @@ def checkpoints() -> list[str]:
 
 def load_checkpoint(name: str, fps: int) -> tuple[ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
     """MODEL, CLIP and VAE of one of them, read without running any code in it; ValueError as `load_videocrafter`."""
-    path = folder_paths.get_full_path_or_raise("checkpoints", name)
-    weights: dict[str, Tensor] = comfy.utils.load_torch_file(path, safe_load=True)  # type: ignore[assignment]
+    weights = _read(name)
     for prefix, part in ((U_NET, "U-Net"), (TEXT_ENCODER, "text encoder"), (VAE, "VAE")):
         if not any(name.startswith(prefix) for name in weights):
             raise ValueError(f"it has no {part} ({prefix}…). {CHOOSE}")
-    return load_videocrafter(weights, fps), _text_encoder(weights), _vae(weights)
+    model, vae = load_videocrafter(weights, fps), _vae(weights)
+    tell_how_to_make(model, lambda: load_videocrafter(_read(name), fps))
+    tell_how_to_make(vae.patcher, lambda: _vae(_read(name)).patcher)
+    return model, _text_encoder(weights), vae
+
+
+def _read(name: str) -> dict[str, Tensor]:
+    path = folder_paths.get_full_path_or_raise("checkpoints", name)
+    return comfy.utils.load_torch_file(path, safe_load=True)  # type: ignore[return-value]
 
 
 def _text_encoder(weights: dict[str, Tensor]) -> comfy.sd.CLIP:

@@ -8,10 +8,11 @@ import pytest
 import torch
 import transformers
 from comfy.patcher_extension import WrappersMP
-from comfy_extras.nodes_wan import WanImageToVideo
+from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host import pictures
 from freescale.nodes.host.family import family_of
+from freescale.nodes.host.stage.enlarge import with_pictures
 from freescale.nodes.host.stage.run import run_stage
 from staging import SETTINGS, stage
 from transformers import KINDS
@@ -91,6 +92,62 @@ def test_the_first_frame_of_an_image_to_video_model_is_enlarged_as_a_picture(vae
     expected[0] = pictures.resize_image(before[:1], 96, 96)[0]
     latent = model.model.process_latent_in(vae.encode(expected))
     assert all(torch.allclose(concat[:1, 4:], latent, atol=1e-5) for concat in seen) and seen
+
+
+def made_up(vae, latent, mask):
+    """What a stage of 96 px makes of a latent beside the film's."""
+    [[(_, values)]] = with_pictures(
+        family_of(transformers.build(WAN)), vae, stage(96, 96), [[None, {"concat_latent_image": latent, "concat_mask": mask}]]
+    )
+    return values["concat_latent_image"]
+
+
+def test_first_and_last_frames_are_kept_and_what_lies_between_is_grey(vae):
+    """Of two films with one mask, as Wan's own node makes it: a row for each picture of a latent's frame."""
+    start, end = families.random(2, 1, 64, 64, 3).sigmoid()
+    [[_, values]], *_ = families.host_node(
+        WanFirstLastFrameToVideo, transformers.prompt(WAN), [], vae, 64, 64, 9, 1, start_image=start, end_image=end
+    )
+    both = torch.cat([values["concat_latent_image"], transformers.latent(WAN, 64, 64)])
+    expected = []
+    for film in both:
+        before = pictures.resize_image(pictures.decode(vae, film[None], "never"), 96, 96)
+        before[1:-1] = 0.5
+        expected.append(vae.encode(before))
+    assert torch.allclose(made_up(vae, both, values["concat_mask"]), torch.cat(expected), atol=1e-5)
+
+
+def test_latent_frames_without_any_picture_stay_without(vae):
+    """Wan's camera node leaves what is to be made up at zero for the network, which is a number for each channel of the VAE's."""
+    latent = transformers.latent(WAN, 64, 64)
+    latent[:, :, 1:] = torch.arange(16.0).view(1, 16, 1, 1, 1)
+    made = made_up(vae, latent, None)
+    assert made.shape[-2:] == (12, 12) and torch.equal(made[:, :, 1:], latent[:, :, 1:, :1, :1].expand_as(made[:, :, 1:]))
+    assert made[:, :, 0].std() > 0
+
+
+def test_what_no_vae_made_is_left_to_the_host(vae):
+    """Features that were moved along tracks have a mask between 0 and 1."""
+    latent = transformers.latent(WAN, 64, 64)
+    assert made_up(vae, latent, torch.full((1, 4, 3, 8, 8), 0.5)) is latent
+
+
+def test_a_conditioning_picture_of_another_aspect_loses_its_sides_as_in_the_host():
+    image = torch.arange(64.0).view(1, 1, 64, 1).expand(1, 32, 64, 3)
+    assert pictures.middle(image, 96, 96)[0, 0, :, 0].tolist() == list(range(16, 48))
+    assert pictures.middle(image, 32, 64).shape == image.shape
+
+
+@pytest.mark.parametrize("held", ["vace_frames", "camera_conditions"])
+def test_what_has_one_size_is_refused_before_work(cascade, held):
+    [[words, values]] = transformers.prompt(WAN)
+    with pytest.raises(ValueError, match=f"positive = '{held}'.*one size.*from before that node"):
+        cascade("2x", positive=[[words, {**values, held: [0]}]], latent_image={"samples": transformers.latent(WAN, 64, 64)})
+
+
+def test_a_vae_of_pictures_is_refused(cascade, vae_of):
+    with pytest.raises(ValueError, match="vae = 'one of pictures'.*draws films"):
+        cascade("2x", vae=vae_of(KINDS["FLUX.1"]), image=torch.rand(5, 64, 64, 3))
 
 
 def test_a_number_of_pictures_that_is_no_film_is_refused(cascade):
