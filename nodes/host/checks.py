@@ -20,6 +20,8 @@ from .types import DetailMap, SamplingTime, StagePictures
 
 Check = Callable[[str, io.Input, Any], None]  # (node, the input as its schema declares it, value): ValueError where it is none
 
+MOST_OPTIONS = 50  # that an error names: a folder may hold hundreds of files
+
 
 def checked(execute: Callable) -> Callable:
     """A node's `execute` that refuses values which its own schema does not allow."""
@@ -65,8 +67,10 @@ def _number(kind: type | UnionType, words: str) -> Check:
 
 def _choice(node: str, declared: Any, value: Any) -> None:
     if not isinstance(value, str) or value not in declared.options:
-        problem = f"it is not one of {', '.join(map(str, declared.options))}. Change the value that is linked to it"
-        raise bad_input(node, declared.id, _told(value), problem)
+        options = [str(option) for option in declared.options]
+        more = f" and {len(options) - MOST_OPTIONS} more" if len(options) > MOST_OPTIONS else ""
+        listed = f"it is not one of {', '.join(options[:MOST_OPTIONS])}{more}" if options else "there is nothing to choose"
+        raise bad_input(node, declared.id, _told(value), f"{listed}. Change the value that is linked to it")
 
 
 def _one_of(kind: type | UnionType, words: str) -> Check:

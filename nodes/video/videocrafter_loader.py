@@ -14,15 +14,15 @@ class FreeScaleVideoCrafterLoader(io.ComfyNode):
     """The released checkpoint as MODEL, CLIP and VAE; ComfyUI's own loader takes it for SD 2 and drops its motion."""
 
     @classmethod
-    @where_known(search_aliases=["VideoCrafter2", "video", "text to video", "load checkpoint", "motion"])
+    @where_known(search_aliases=["VC2", "text to video", "load checkpoint", "animation", "clip"])
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="FreeScaleVideoCrafterLoader",
             display_name=NAME,
             category="FreeScale",
             description=(
-                "Loads VideoCrafter2, which draws clips of 16 frames at 512 x 320 px from a prompt. Every picture of a batch is a"
-                " frame. Load Checkpoint takes the file for SD 2 and drops its motion; this node does not."
+                "Loads VideoCrafter2, which draws clips of 16 frames at 512 x 320 px: every picture of a batch is a frame. Load"
+                " Checkpoint takes the file for SD 2 and drops its motion; this node does not."
             ),
             inputs=[
                 io.Combo.Input(

@@ -165,7 +165,8 @@ def test_what_does_not_fit_at_all_says_what_to_lower(demo, vae_of_little_memory,
     starved = demo[0].clone()
     starved.set_model_attn2_replace(out_of_memory, "middle", 0)
     with pytest.raises(
-        comfy.model_management.OOM_EXCEPTION, match="FreeScale Cascade › stages = '128x128': .*batch.*vae_tiling = always"
+        comfy.model_management.OOM_EXCEPTION,
+        match="FreeScale Cascade › stages = '128x128': .*fewer pictures.*vae_tiling = always",
     ) as caught:
         cascade(demo, starved)
     assert caught.value.__context__ is None  # nothing keeps the failed stage's tensors

@@ -5,6 +5,7 @@ import time
 from math import inf, nan
 
 import comfy.samplers
+import folder_paths
 import numpy as np
 import pytest
 import torch
@@ -83,15 +84,29 @@ def bad_values(kind: str) -> list:
 
 
 @pytest.fixture(scope="module")
-def values(demo):
+def values(demo, a_checkpoint):
     """A value that each input which cannot be absent takes, by (node, input)."""
     model, positive, _, vae = demo
     good = {**GOOD, "MODEL": model, "VAE": vae, "CONDITIONING": positive}
 
     def usual(entry):
+        if entry.io_type == "COMBO" and entry.default is None:
+            return entry.options[0]
         return good[entry.io_type] if entry.io_type in good else entry.min if entry.default is None else entry.default
 
     return {(node, entry.id): usual(entry) for node in NODES for entry in declared(node) if not may_be_absent(entry)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_checkpoint(tmp_path_factory):
+    """A file in ComfyUI's folder, for inputs that choose one."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    (folder / "a.safetensors").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(folder_paths.folder_names_and_paths, "checkpoints", ([str(folder)], {".safetensors"}))
+        folder_paths.filename_list_cache.pop("checkpoints", None)
+        yield
+    folder_paths.filename_list_cache.pop("checkpoints", None)
 
 
 def execute(node, inputs: dict):

@@ -272,7 +272,7 @@ def test_a_whole_file_is_a_model_with_its_text_encoder_and_vae(weights, saved):
     assert vae.decode(torch.zeros(2, 4, 8, 8)).shape == (2, 64, 64, 3) and vae.latent_channels == 4
     assert type(model.model.latent_format).__name__ == "SD15" and model.model.fps == 8
     for patcher in (model, vae.patcher):  # for another device; older hosts do not ask
-        make, given = getattr(patcher, "cached_patcher_init", (lambda: patcher.clone(), ()))
+        make, given = getattr(patcher, "cached_patcher_init", (patcher.clone, ()))
         other = make(*given).model.state_dict()
         assert all(torch.equal(weight, other[key]) for key, weight in patcher.model.state_dict().items())
     texts.pop("cond_stage_model.model.transformer.resblocks.22.ln_1.bias")

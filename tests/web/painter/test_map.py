@@ -46,7 +46,9 @@ def test_the_editor_and_the_node_draw_the_same_map(client, shapes, wide):
     size = (320, 200) if wide else (200, 320)
     shown, made = (draw(text, *size, inside=15, outside=5) for draw in (partial(alpha_of, client), drawn))
     steepest = sum(np.abs(np.gradient(made)))  # α per px
-    assert (np.abs(shown - made) <= 0.35 + 1.5 * _around(steepest)).all()
+    assert (
+        np.abs(shown - made) <= 0.5 + 1.5 * _around(steepest)
+    ).all()  # a tenth of the ground: a px that one of them just touches
     assert np.abs(shown - made).mean() <= 0.02 + 0.5 * steepest.mean()
 
 
