@@ -20,7 +20,7 @@ PUBLISHERS = tuple(f"https://huggingface.co/{name}/" for name in ("stabilityai",
 RUNS = {
     "freescale_demo": ({"steps": 2, "width": 128, "height": 128}, [(128, 128), (256, 256), (512, 512)]),
     "freescale_demo_transformer": ({"steps": 3, "width": 128, "height": 128}, [(128, 128), (256, 256), (512, 512)]),
-    "freescale_vs_direct": ({"steps": 2}, [(256, 256), (256, 256), (512, 512), (1024, 1024)]),
+    "freescale_vs_direct": ({"steps": 2, "width": 128, "height": 128}, [(128, 128), (128, 128), (256, 256), (512, 512)]),
     "freescale_sdxl_4k": ({"steps": 2, "width": 192, "height": 128}, [(384, 256), (768, 512)]),
     **{
         f"freescale_{model}_4k": ({"steps": 3, "width": 192, "height": 128}, [(192, 128), (384, 256), (768, 512)])

@@ -5,10 +5,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+from editor import RENDERERS
 from freescale.nodes.region.painting import parse_painting
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from painter import EXTENSION, alpha_of, drawn
+
+pytestmark = pytest.mark.parametrize("client", RENDERERS[:1], indirect=True, scope="module")  # nothing here is drawn by the graph
 
 STROKES = st.builds(
     lambda points, detail, radius, hardness: {"kind": "stroke", "detail": detail, "radius": radius, "hardness": hardness, "points": points},
