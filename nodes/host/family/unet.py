@@ -25,7 +25,7 @@ OTHER_TASKS = tuple(
 SIZES, CROP = 6, 2  # SDXL's size conditioning ends with six numbers, of which the third and fourth are the crop
 # Feature maps of the first width at the latent's size that are held at once in the last blocks, at least.
 FEATURE_MAPS = 10
-# What a block is built of, told by what it has: some packs give the host's own modules another class.
+# What a block is built of, told by what it has: some packs give the host's own modules another class (but see _kind_of).
 RESIDUAL, TRANSFORMER, DOWNSAMPLER, UPSAMPLER = "residual", "transformer", "downsampler", "upsampler"
 MARKS = {
     RESIDUAL: ("in_layers", "out_layers"),
@@ -75,9 +75,7 @@ class UNet(Family):
     def temporal_blocks(self) -> list[Any]:
         """All but those of the host's spatial transformers."""
         spatial = {block for _, _, block in self._transformer_blocks()}
-        return [
-            module for module in self.network.modules() if isinstance(module, BasicTransformerBlock) and module not in spatial
-        ]
+        return [block for block in _blocks_within(self.network) if block not in spatial]
 
     def with_crops(self, conditions: dict[str, Any], corners: list[tuple[int, int]]) -> dict[str, Any]:
         """SDXL's size conditioning y [B, …] with a crop for each row, as in DemoFusion's code."""
@@ -135,6 +133,15 @@ def _kind_of(module: torch.nn.Module) -> str | None:
     """None for what other packs inject, transformers between frames among it: the host gives prompts to its own class alone."""
     kind = next((kind for kind, marks in MARKS.items() if all(hasattr(module, mark) for mark in marks)), None)
     return None if kind == TRANSFORMER and not isinstance(module, SpatialTransformer) else kind
+
+
+def _blocks_within(module: torch.nn.Module) -> Iterator[BasicTransformerBlock]:
+    """The host's transformer blocks; what is in them is not looked through, which nearly all of a network is."""
+    if isinstance(module, BasicTransformerBlock):
+        yield module
+        return
+    for child in module.children():
+        yield from _blocks_within(child)
 
 
 def _convolutions_of(part: _Part) -> list[tuple[str, Any]]:
