@@ -7,7 +7,7 @@ import comfy.model_management
 from comfy.model_patcher import ModelPatcher
 
 from .errors import bad_input
-from .family import UNet, family_of
+from .family import family_of
 
 
 def require_memory(node: str, stages: str, model: ModelPatcher, batch: int, sizes: list[tuple[int, int]]) -> None:
@@ -37,7 +37,7 @@ def at_once(model: ModelPatcher, batch: int) -> int:
     if windows is not None and windows.dim in (0, 2):
         return min(batch, windows.context_length)
     foreign = model.injections.keys() - {"bypass_lora"}  # the host's own, for any model
-    return 1 if foreign and isinstance(family_of(model), UNet) else batch
+    return 1 if foreign and family_of(model).batch_may_be_clip else batch
 
 
 def memory_text(size: int) -> str:

@@ -21,7 +21,6 @@ __all__ = [
     "Family",
     "Grid",
     "Transformer",
-    "UNet",
     "family_of",
     "give_native_size",
     "inpaints_with_noise",

@@ -63,6 +63,21 @@ class Family(ABC):
         """What the axes of its latents are: a name, or a number where only one will do."""
         return "batch", self.latent_channels, *("frames" if self.films else 1,) * self.frames, "height", "width"
 
+    @property
+    def batch_may_be_clip(self) -> bool:
+        """Whether layers that other packs inject may make a batch the frames of a clip, of which some are drawn at a time."""
+        return False
+
+    @property
+    def of_one_size(self) -> tuple[str, ...]:
+        """What its network takes at the latent's own size alone, where a prompt holds it: the host's names."""
+        return ()
+
+    @property
+    def is_given_whole_films(self) -> bool:
+        """Whether a film beside the latent is one of the VAE's, and not stills and films joined."""
+        return self.films
+
     def as_latent(self, samples: torch.Tensor) -> torch.Tensor:
         """A latent with all of its axes; nodes that make empty ones may leave the frame out."""
         return samples[:, :, None] if self.frames and samples.ndim == 4 else samples

@@ -19,6 +19,7 @@ from .model_sampling import Flow
 # px of a latent's cell, of formats that do not say it themselves on older hosts
 CELLS = {"Flux2": 16, "Wan22": 16, "LTXV": 32, "HunyuanImage21": 32, "HunyuanVideo15": 16, "ChromaRadiance": 1}
 SIDE, WAN = 1024, {1536: (480, 832), 5120: (720, 1280), 3072: (704, 1280)}  # native px: of pictures; of Wan by its width
+WAN_OF_ONE_SIZE = ("vace_frames", "time_dim_concat", "camera_conditions", "pose_video_latent", "face_video_pixels")
 WIDTHS = ("hidden_size", "inner_dim", "dim")  # where networks keep the channels of a token
 TENSORS = 7  # of a token's channels that a block holds at once, at least: FLUX's widest layer
 
@@ -61,6 +62,21 @@ class Transformer(Family):
         places = getattr(self.network, "pos_embed_max_size", None)
         return places and places * self.side_step
 
+    @property
+    def of_one_size(self) -> tuple[str, ...]:
+        """Of the models of Wan's kind: controls, and the reference where there is a layer for it."""
+        return (*WAN_OF_ONE_SIZE, *("reference_latents",) * self._has_reference) if self.films else ()
+
+    @property
+    def is_given_whole_films(self) -> bool:
+        """Networks that place further tokens join a still and a film."""
+        return self.films and self.layout is not None
+
+    @property
+    def _has_reference(self) -> bool:
+        """Whether it has Wan Fun's layer for a reference, which may come as a frame before the others."""
+        return getattr(self.network, "ref_conv", None) is not None
+
     def sequence(self, latent: torch.Size, text: int, tokens: int) -> Sequence | None:
         """The order of so many tokens, for a call on a latent [B, C, (T,) h, w] and so many text tokens; None of any other."""
         layout = self.layout
@@ -68,11 +84,10 @@ class Transformer(Family):
             return None
         grid = (ceil(latent[-2] / self.patch), ceil(latent[-1] / self.patch))
         frames = latent[2] if len(latent) == 5 else 1
-        reference = getattr(self.network, "ref_conv", None) is not None  # of Wan Fun: it may come as a frame before the others
         padding = -prod(grid) % layout.multiple
         padded = ceil(text / layout.multiple) * layout.multiple
         alone = padded != prod(grid) * frames + padding  # or layers that refine the text look like those that refine the picture
-        for before, more in product((padded, *(0,) * alone) if layout.joint else (0,), range(1 + reference)):
+        for before, more in product((padded, *(0,) * alone) if layout.joint else (0,), range(1 + self._has_reference)):
             found = Sequence(before, grid, frames + more, padding)
             if found.length == tokens:
                 return found

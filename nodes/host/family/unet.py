@@ -66,6 +66,11 @@ class UNet(Family):
                     counts[among] += 1
         return found
 
+    @property
+    def batch_may_be_clip(self) -> bool:
+        """As AnimateDiff's motion modules make it."""
+        return True
+
     def feed_forwards(self) -> list[tuple[torch.nn.Module, int]]:
         """One or two in each transformer block; one whose forward another node has changed is not ours to split."""
         found = [(block.ff, 1) for _, _, block in self._transformer_blocks()]

@@ -12,7 +12,6 @@ from ..family import Family
 from .plan import Stage
 
 PICTURE, MASK = "concat_latent_image", "concat_mask"  # in a prompt: beside the latent, and what of it is to be made up
-OF_ONE_SIZE = ("vace_frames", "time_dim_concat", "camera_conditions", "pose_video_latent", "face_video_pixels")  # of films
 
 
 def reference(family: Family, vae: Any, stage: Stage, latent: dict | None, image: Tensor | None) -> Tensor:
@@ -39,7 +38,7 @@ def with_pictures(family: Family, vae: Any, stage: Stage, *prompts: list) -> lis
         latent, mask = values.get(PICTURE), values.get(MASK)
         if latent is None or latent.shape[1] != family.latent_channels or tuple(latent.shape[-2:]) == size or not latent.any():
             return values
-        if family.films and not _is_one_film(family, latent, mask):
+        if family.films and not (family.is_given_whole_films and _is_told_by_frames(latent, mask)):
             return values
         return {**values, PICTURE: enlarge(latent, mask)}
 
@@ -48,17 +47,15 @@ def with_pictures(family: Family, vae: Any, stage: Stage, *prompts: list) -> lis
 
 def require_enlargeable(node: str, family: Family, **prompts: list) -> None:
     """Refuse prompts that hold what the host's models take at the latent's size alone, before any work."""
-    names = (*OF_ONE_SIZE, *("reference_latents",) * hasattr(family.network, "ref_conv")) if family.films else ()
     for name, prompt in prompts.items():
-        for held in (held for _, values in prompt for held in names if values.get(held) is not None):
+        for held in (held for _, values in prompt for held in family.of_one_size if values.get(held) is not None):
             problem = "this is made for one size, and the model takes no other. Give the cascade the prompt from before that node"
             raise bad_input(node, name, held, problem)
 
 
-def _is_one_film(family: Family, latent: Tensor, mask: Tensor | None) -> bool:
-    """Whether it is one of the VAE's, with frames to be made up or not."""
-    known = mask is None or mask.ndim == 5 and mask.shape[2] == latent.shape[2] and bool(((mask == 0) | (mask == 1)).all())
-    return known and getattr(family, "layout", None) is not None  # networks of another order join stills and films
+def _is_told_by_frames(film: Tensor, mask: Tensor | None) -> bool:
+    """Whether a mask, if there is one, says of each frame that it is known or to be made up."""
+    return mask is None or mask.ndim == 5 and mask.shape[2] == film.shape[2] and bool(((mask == 0) | (mask == 1)).all())
 
 
 def _beside(family: Family, vae: Any, stage: Stage, latent: Tensor, unknown: Tensor | None) -> Tensor:

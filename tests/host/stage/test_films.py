@@ -145,6 +145,17 @@ def test_what_has_one_size_is_refused_before_work(cascade, held):
         cascade("2x", positive=[[words, {**values, held: [0]}]], latent_image={"samples": transformers.latent(WAN, 64, 64)})
 
 
+def test_a_reference_that_the_network_has_no_layer_for_is_no_reason_to_refuse(cascade):
+    """Of Wan's networks all have the layer's name; those of Fun have the layer."""
+    [[words, values]] = transformers.prompt(WAN)
+    held = [[words, {**values, "reference_latents": [transformers.latent(WAN, 64, 64)]}]]
+    image, *_ = cascade("1.5x", positive=held, latent_image={"samples": transformers.latent(WAN, 64, 64)[:, :, :1]})
+    assert image.shape == (1, 96, 96, 3)
+    with pytest.raises(ValueError, match="positive = 'reference_latents'.*one size"):
+        fun = transformers.build(WAN, in_dim_ref_conv=16)
+        cascade("1.5x", model=fun, positive=held, latent_image={"samples": transformers.latent(WAN, 64, 64)})
+
+
 def test_a_vae_of_pictures_is_refused(cascade, vae_of):
     with pytest.raises(ValueError, match="vae = 'one of pictures'.*draws films"):
         cascade("2x", vae=vae_of(KINDS["FLUX.1"]), image=torch.rand(5, 64, 64, 3))
