@@ -1,6 +1,8 @@
-"""Packages of a few bytes, and cache folders that are one test's own."""
+"""Packages of a few bytes, cache folders that are one test's own, and trainings that are interrupted."""
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,23 @@ def elsewhere():
 def cache(tmp_path, monkeypatch, elsewhere):
     """An empty cache folder for one test."""
     return elsewhere(monkeypatch, tmp_path)
+
+
+@contextmanager
+def _interrupted(optimizer: type, after: int) -> Iterator[None]:
+    steps = iter(range(after))
+
+    def step(*args, step=optimizer.step):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(optimizer, "step", step)
+        yield
+
+
+@pytest.fixture
+def interrupted():
+    """with interrupted(optimizer, after): a training in which somebody presses Ctrl-C after so many of its steps."""
+    return _interrupted

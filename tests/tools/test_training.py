@@ -72,16 +72,8 @@ def test_every_shape_is_met_equally_often(training, uncut, shapes):
     assert (16, 16) in training.BUCKETS and all(abs(height * width / 256 - 1) < 0.05 for height, width in training.BUCKETS)
 
 
-def test_a_run_that_was_cut_short_ends_with_the_same_bits(training, uncut, tmp_path, monkeypatch):
-    steps = iter(range(CUT_AFTER))
-
-    def cut(*args, step=torch.optim.Muon.step):
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return step(*args)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(torch.optim.Muon, "step", cut)
+def test_a_run_that_was_cut_short_ends_with_the_same_bits(training, uncut, tmp_path, interrupted):
+    with interrupted(torch.optim.Muon, CUT_AFTER):
         training.train(arguments(training, tmp_path))
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["trainer"]["count"] == CUT_AFTER
     training.train(arguments(training, tmp_path, "--resume"))

@@ -23,7 +23,7 @@ sys.path.append(str(DEMO))
 
 from config import NATIVE, UNET  # noqa: E402
 from data import CAPTIONS, caption, draw_all, encode  # noqa: E402
-from trainer import Trainer, adamw  # noqa: E402
+from trainer import Trainer, adamw, alphas  # noqa: E402
 
 if TYPE_CHECKING:
     from comfy.taesd.taesd import TAESD
@@ -92,8 +92,7 @@ def rgb_factors(latents: torch.Tensor, pictures: torch.Tensor) -> np.ndarray:
 
 def train_unet(unet, latents, captions, args: argparse.Namespace, save, device: torch.device) -> Trainer:
     """Epsilon prediction, uniform over SDXL's 1000 timesteps."""
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
-    alphas = (1 - betas).cumprod(0).float().to(device)
+    signal = alphas(device)
     tokens, pooled = (torch.stack(c).to(device) for c in zip(*captions))
     versions, batch = len(tokens) // len(latents), args.unet_batch
 
@@ -103,7 +102,7 @@ def train_unet(unet, latents, captions, args: argparse.Namespace, save, device: 
         x = latents[index]
         noise = torch.randn_like(x)
         t = torch.randint(1000, (batch,), device=device)
-        a = alphas[t][:, None, None, None]
+        a = signal[t][:, None, None, None]
         y = torch.cat([pooled[said], micro_conditioning(batch, device)], 1)
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
             out = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context=tokens[said], y=y, transformer_options={})

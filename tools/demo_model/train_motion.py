@@ -7,7 +7,6 @@ motion.json (hash, recipe, seed, loss) into the folder. A run that is cut short 
 import argparse
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -27,7 +26,7 @@ from config import FRAMES, FRAMINGS, NATIVE, UNET  # noqa: E402
 from data import CAPTIONS, FRAMING_SHARE, Said, caption, encode  # noqa: E402
 from motion import random_clip  # noqa: E402
 from scenes import render  # noqa: E402
-from trainer import Trainer, adamw  # noqa: E402
+from trainer import Trainer, adamw, alphas, command_line, last_twelfth, prepare  # noqa: E402
 
 RATE = 1e-3
 HEAVIEST = 10  # of a noise level's weight
@@ -95,13 +94,9 @@ def train(args: argparse.Namespace) -> None:
     weights = safetensors.torch.load_file(DEMO / "model.safetensors")
     unet, layers = build(weights, device)
     latents, tokens, pooled = clips(args, weights)
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
-    alphas = (1 - betas).cumprod(0).float().to(device)
+    signal = alphas(device)
     rate = lambda count, done: min((count + 1) / 100, 1) * max(0.01, 1 - done)  # noqa: E731
-    trainer = Trainer(
-        layers, [adamw(layers.parameters(), RATE, weight_decay=1e-3)], rate, lambda n: (1 - 8 / n) ** 12, args.steps
-    )
-    checkpoint = args.out / "checkpoint.pt"
+    trainer = Trainer(layers, [adamw(layers.parameters(), RATE, weight_decay=1e-3)], rate, last_twelfth, args.steps)
     sizes = timestep_embedding(torch.tensor([NATIVE, NATIVE, 0, 0, NATIVE, NATIVE], device=device), 256).flatten()
 
     def loss() -> torch.Tensor:
@@ -110,21 +105,12 @@ def train(args: argparse.Namespace) -> None:
         )
         y = torch.cat([pooled[said, clip], sizes.expand(args.batch, -1)], 1)
         t, words, y = (each.repeat_interleave(FRAMES, 0) for each in (t, tokens[said, clip], y))
-        a, x = alphas[t][:, None, None, None], latents[clip].flatten(0, 1)
+        a, x = signal[t][:, None, None, None], latents[clip].flatten(0, 1)
         noise = torch.randn(x.shape, generator=generator, device=device)
         out = unet(a.sqrt() * x + (1 - a).sqrt() * noise, t, context=words, y=y, num_video_frames=FRAMES)
         return ((out - noise).square() / a.clamp_min(1 / HEAVIEST)).mean()
 
-    def save() -> None:
-        part = checkpoint.with_suffix(".part")  # what was saved before is kept until this is whole
-        torch.save({"trainer": trainer.state_dict(), "generator": generator.get_state()}, part)
-        os.replace(part, checkpoint)
-
-    if args.resume:
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        trainer.load_state_dict(state["trainer"])
-        generator.set_state(state["generator"].cpu())
-    trainer.run(loss, save)
+    trainer.run_resumable(loss, generator, args.out, args.resume)
 
     data = safetensors.torch.save({name: weight.half().cpu() for name, weight in layers.state_dict().items()})
     (args.out / "motion.safetensors").write_bytes(data)
@@ -136,24 +122,14 @@ def train(args: argparse.Namespace) -> None:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder (its layers are trained)")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write to; the pack carries what is in nodes/demo")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=2412)
+    parser = command_line(__doc__, "a ComfyUI folder (its layers are trained)")
     parser.add_argument("--clips", type=int, default=4_000)
     parser.add_argument("--steps", type=int, default=6_000)
     parser.add_argument("--batch", type=int, default=2, help="clips; 2 is for a CPU, 40 for a GPU")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
     args = parse()
-    sys.path.insert(0, str(args.comfyui))
-    from comfy.cli_args import args as host
-
-    host.cpu, host.use_pytorch_cross_attention = args.device == "cpu", True
-    torch.set_flush_denormal(True)
-    args.out.mkdir(parents=True, exist_ok=True)
+    prepare(args)
     train(args)

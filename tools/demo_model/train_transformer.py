@@ -8,7 +8,6 @@ is cut short goes on with --resume and the same arguments; on a CPU it ends with
 import argparse
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ sys.path.append(str(DEMO))
 import pack  # noqa: E402
 from config import TRANSFORMER  # noqa: E402
 from data import CAPTIONS, caption, draw_all, encode  # noqa: E402
-from trainer import AVERAGE_EVERY, Trainer, adamw  # noqa: E402
+from trainer import Trainer, adamw, command_line, last_twelfth, prepare  # noqa: E402
 
 if TYPE_CHECKING:
     from comfy.ldm.flux.model import Flux
@@ -43,11 +42,6 @@ RECIPE = (
 def rate(count: int, done: float) -> float:
     """Warm-up, flat, linear to 1 %."""
     return min((count + 1) / 100, 1) * min(1, max(0.01, (1 - done) / 0.7))
-
-
-def decay(count: int) -> float:
-    """For an average over about the last twelfth of all steps, however many they are."""
-    return (1 - AVERAGE_EVERY / count) ** 12
 
 
 def build(generator: torch.Generator) -> "Flux":
@@ -114,8 +108,7 @@ def train(args: argparse.Namespace) -> None:
     generator = torch.Generator(device).manual_seed(args.seed)
     model = build(generator)
     buckets = scenes(args, device)
-    trainer = Trainer(model, optimizers(model), rate, decay, args.steps, args.minutes)
-    checkpoint = args.out / "checkpoint.pt"
+    trainer = Trainer(model, optimizers(model), rate, last_twelfth, args.steps, args.minutes)
 
     def loss() -> torch.Tensor:
         latents, tokens = buckets[trainer.count % len(buckets)]
@@ -127,16 +120,7 @@ def train(args: argparse.Namespace) -> None:
             out = model(x.lerp(noise, sigmas[:, None, None, None]), sigmas, tokens[said, scene], transformer_options={})
         return F.mse_loss(out.float(), noise - x)
 
-    def save() -> None:
-        part = checkpoint.with_suffix(".part")  # what was saved before is kept until this is whole
-        torch.save({"trainer": trainer.state_dict(), "generator": generator.get_state()}, part)
-        os.replace(part, checkpoint)
-
-    if args.resume:
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        trainer.load_state_dict(state["trainer"])
-        generator.set_state(state["generator"].cpu())
-    trainer.run(loss, save)
+    trainer.run_resumable(loss, generator, args.out, args.resume)
 
     # Younger hosts name the norms otherwise; the pack reads the first name.
     weights = {k.replace("_norm.weight", "_norm.scale"): v.cpu() for k, v in model.state_dict().items()}
@@ -148,28 +132,18 @@ def train(args: argparse.Namespace) -> None:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder (its layers are trained), 0.3.75 or newer")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write to; the pack carries what is in nodes/demo")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=2412)
+    parser = command_line(__doc__, "a ComfyUI folder (its layers are trained), 0.3.75 or newer")
     parser.add_argument("--scenes", type=int, default=32_768)
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--minutes", type=float, default=0, help="stop after this long")
     parser.add_argument("--batch", type=int, default=320, help="320 is for a GPU; 8 is enough for a CPU")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
     args = parse()
-    sys.path.insert(0, str(args.comfyui))
-    from comfy.cli_args import args as host
-
-    host.cpu, host.use_pytorch_cross_attention = args.device == "cpu", True
+    prepare(args)
     import comfy.model_management
 
     comfy.model_management.__dict__["in_training"] = True  # else younger hosts turn positions by a kernel that has no gradient
-    torch.set_flush_denormal(True)
-    args.out.mkdir(parents=True, exist_ok=True)
     train(args)

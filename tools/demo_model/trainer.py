@@ -1,7 +1,11 @@
-"""Training to the end of a number of steps or minutes."""
+"""Training to the end of a number of steps or minutes, also after a cut, and the command line of the scripts that do so."""
 
+import argparse
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -16,6 +20,17 @@ def adamw(parameters: Iterable[torch.nn.Parameter], rate: float, **options) -> t
     gpu = parameters[0].is_cuda
     lr = torch.tensor(rate, device=parameters[0].device)
     return torch.optim.AdamW(parameters, lr, fused=gpu, foreach=False, capturable=gpu, **options)
+
+
+def alphas(device: torch.device) -> torch.Tensor:
+    """The signal's share of the power, ᾱ, at each of SDXL's 1000 timesteps."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return (1 - betas).cumprod(0).float().to(device)
+
+
+def last_twelfth(count: int) -> float:
+    """The decay of an average over about the last twelfth of all steps, however many they are."""
+    return (1 - AVERAGE_EVERY / count) ** 12
 
 
 class Trainer:
@@ -100,6 +115,21 @@ class Trainer:
         self.module.load_state_dict(self.average)
         self.module.eval().requires_grad_(False)
 
+    def run_resumable(self, loss_of: Callable, generator: torch.Generator, folder: Path, resume: bool) -> None:
+        """`run`, keeping all that going on needs in the folder: this, and what the loss draws from; and go on from it to `resume`."""
+        checkpoint = folder / "checkpoint.pt"
+
+        def save() -> None:
+            part = checkpoint.with_suffix(".part")  # what was saved before is kept until this is whole
+            torch.save({"trainer": self.state_dict(), "generator": generator.get_state()}, part)
+            os.replace(part, checkpoint)
+
+        if resume:
+            state = torch.load(checkpoint, map_location=self.device, weights_only=True)
+            self.load_state_dict(state["trainer"])
+            generator.set_state(state["generator"].cpu())
+        self.run(loss_of, save)
+
     def _report(self) -> None:
         total, number = self.running.tolist()
         self.losses.append(total / number)
@@ -126,3 +156,24 @@ class Trainer:
         with torch.cuda.graph(graph):
             self._update(loss_of)
         return graph.replay
+
+
+def command_line(about: str | None, comfyui: str) -> argparse.ArgumentParser:
+    """What every resumable training is told; `comfyui` says which one it needs."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--comfyui", type=Path, required=True, help=comfyui)
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write to; the pack carries what is in nodes/demo")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=2412)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    return parser
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """A ComfyUI to import from, and the folder to write to."""
+    sys.path.insert(0, str(args.comfyui))
+    from comfy.cli_args import args as host
+
+    host.cpu, host.use_pytorch_cross_attention = args.device == "cpu", True
+    torch.set_flush_denormal(True)
+    args.out.mkdir(parents=True, exist_ok=True)
