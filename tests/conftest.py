@@ -22,7 +22,7 @@ for _path in (
     "tools/quality/figures",
     "tools/quality/report",
     "tests/install/beginner",
-    "tests/host/transformers",
+    "tests/host/dits",
     "tests/host/dynamic_vram",
     "tests/host/host_models",
     "tests/host/patching",

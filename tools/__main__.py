@@ -1,4 +1,4 @@
-"""Everything a developer needs: demo, test, serve, bench, quality, table1, pictures, matrix, lint, host.
+"""Everything a developer needs: demo, test, serve, bench, quality, table1, table3, pictures, matrix, lint, host.
 
 The first command makes an environment in a cache folder outside this repository: a virtual environment and a
 real ComfyUI. Later commands re-use it. Variables choose another host than the usual one:
@@ -20,15 +20,23 @@ from tools.environment import prepare, use
 from tools.folders import ROOT
 from tools.processes import call, host_env
 
-FORWARDING = ("test", "matrix", "bench", "quality", "table1", "pictures")  # all of their arguments are for somebody else
+FORWARDING = (
+    "test",
+    "matrix",
+    "bench",
+    "quality",
+    "table1",
+    "table3",
+    "pictures",
+)  # all of their arguments are for somebody else
 
 
-def measuring(name: str) -> Callable:
+def measuring(name: str, *first: str) -> Callable:
     """A command that runs the folder tools/NAME in the host's environment, from where the user is: its arguments name files there."""
 
     def run(_: argparse.Namespace, rest: list[str]) -> int:
         host = prepare()
-        return call([host.python, ROOT / "tools" / name, *rest], host_env(host), Path.cwd())
+        return call([host.python, ROOT / "tools" / name, *first, *rest], host_env(host), Path.cwd())
 
     return run
 
@@ -68,7 +76,18 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     add("bench", measuring("bench"), "measure speed and memory; everything after it goes to tools/bench", True)
     add("quality", measuring("quality"), "draw and measure pictures by every method; the rest goes to tools/quality", True)
     add("pictures", measuring("pictures"), "make the pictures of the README, the help pages and the templates", True)
-    add("table1", measuring("table1"), "reproduce the paper's Table 1 on a checkpoint; the rest goes to tools/table1", True)
+    add(
+        "table1",
+        measuring("tables", "table1"),
+        "reproduce the paper's Table 1 on a checkpoint; the rest goes to tools/tables",
+        True,
+    )
+    add(
+        "table3",
+        measuring("tables", "table3"),
+        "the same for clips, with Table 4's ablations; the rest goes to tools/tables",
+        True,
+    )
 
     if argv[:1] and argv[0] in FORWARDING:  # options too, as they are: argparse does not look at them
         return parser.parse_args(argv[:1]), argv[1:]

@@ -31,23 +31,30 @@ DILATED_UP = "FreeScale + up blocks"
 
 @dataclass(frozen=True)
 class Work:
-    """What every method is given: a square picture of `side` px by a model whose native one has `native` px."""
+    """What every method is given: a picture, or a clip of `frames`, `times` as high and wide as a model's native (height, width)."""
 
     model: comfy.model_patcher.ModelPatcher
     positive: list
     negative: list
     vae: Any
-    native: int
-    side: int
+    native: tuple[int, int]
+    times: int
     seed: int
     steps: int
     cfg: float
     sampler_name: str = "euler"
     scheduler: str = "ddim_uniform"
+    frames: int = 1
 
-    def empty(self, side: int) -> dict:
+    def size(self, times: int) -> tuple[int, int]:
+        """(height, width) px."""
+        height, width = self.native
+        return height * times, width * times
+
+    def empty(self, times: int) -> dict:
         """The host's empty LATENT."""
-        return families.host_node(host_nodes.EmptyLatentImage, side, side, 1)[0]
+        height, width = self.size(times)
+        return families.host_node(host_nodes.EmptyLatentImage, width, height, self.frames)[0]
 
     def ksampler(self, model, latent: dict, denoise: float = 1.0) -> dict:
         """The host's KSampler."""
@@ -56,26 +63,25 @@ class Work:
 
     def base(self) -> dict:
         """The LATENT of the native picture."""
-        return self.ksampler(self.model, self.empty(self.native))
+        return self.ksampler(self.model, self.empty(1))
 
     def picture(self, latent: dict) -> torch.Tensor:
-        """[1, H, W, 3], in 0 … 1."""
+        """[frames, H, W, 3], in 0 … 1."""
         return pictures.decode(self.vae, latent["samples"], "auto")
 
     def direct(self, model) -> torch.Tensor:
         """Sampled at the large size at once."""
-        return self.picture(self.ksampler(model, self.empty(self.side)))
+        return self.picture(self.ksampler(model, self.empty(self.times)))
 
     def cascade(
         self, model, latent: dict, factor: int = 2, step: int = 0, denoise=DENOISE, detail=DETAIL, resize_in="pixels"
     ) -> torch.Tensor:
-        """From the native picture through FreeScale's cascade, each stage `factor` × the one before, or `step` px more."""
-        side, picture = self.native, None
-        while side < self.side:
-            side = min(side + step if step else side * factor, self.side)
-            stage = Stage(
-                side, side, self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, denoise, detail, resize_in, "auto"
-            )
+        """From the native picture through FreeScale's cascade: each stage `factor` × the one before, or `step` native sides more."""
+        times, picture = 1, None
+        while times < self.times:
+            times = min(times + step if step else times * factor, self.times)
+            how = (self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, denoise, detail, resize_in, "auto")
+            stage = Stage(*self.size(times), *how)
             picture, latent = run_stage(
                 "FreeScale Cascade", model, self.positive, self.negative, self.vae, stage, latent, picture
             )
@@ -95,25 +101,25 @@ def demofusion(work: Work) -> torch.Tensor:
     """Stages one integer apart, from the first step on, with the skip residual C³."""
     base = work.base()
     [model] = FreeScaleRivalDemoFusion.execute(work.model, 1.0, work.seed, 0, base).args
-    return work.cascade(model, base, step=work.native, denoise=1.0, detail=3.0, resize_in="latent")
+    return work.cascade(model, base, step=1, denoise=1.0, detail=3.0, resize_in="latent")
 
 
 def hires_fix(work: Work) -> torch.Tensor:
     """The latent enlarged and sampled again."""
-    size = ("bicubic", work.side, work.side, "disabled")
-    [enlarged] = families.host_node(host_nodes.LatentUpscale, work.base(), *size)
+    height, width = work.size(work.times)
+    [enlarged] = families.host_node(host_nodes.LatentUpscale, work.base(), "bicubic", width, height, "disabled")
     return work.picture(work.ksampler(work.model, enlarged, 0.55))
 
 
 def deep_shrink(work: Work) -> torch.Tensor:
-    """The host's PatchModelAddDownscale, by the side's ratio."""
-    settings = {**DEEP_SHRINK, "downscale_factor": work.side / work.native}
+    """The host's PatchModelAddDownscale, by the ratio of the sides."""
+    settings = {**DEEP_SHRINK, "downscale_factor": float(work.times)}
     return work.direct(families.host_node(PatchModelAddDownscale, work.model, **settings)[0])
 
 
 def hypertile(work: Work) -> torch.Tensor:
     """The host's HyperTile, in tiles of the native size."""
-    settings = dict(tile_size=work.native, swap_size=2, max_depth=0, scale_depth=False)
+    settings = dict(tile_size=min(work.native), swap_size=2, max_depth=0, scale_depth=False)
     return work.direct(families.host_node(HyperTile, work.model, **settings)[0])
 
 

@@ -20,7 +20,7 @@ TORCH = ("torch==2.14.1", "torchvision==0.29.1", "torchaudio==2.11.0")
 HOST_EXTRAS = ("requests",)  # ComfyUI imports it but leaves it to other packages to bring it
 TESTING = (
     "pytest==9.2.0", "hypothesis==6.168.5", "pytest-xdist==3.8.0", "playwright==1.65.2", "matplotlib==3.10.9",
-    "torch-fidelity==0.4.0", "filelock==4.1.0", "platformdirs==4.12.4",
+    "torch-fidelity==0.4.0", "cd-fvd==0.1.1", "filelock==4.1.0", "platformdirs==4.12.4",
 )  # fmt: skip
 
 

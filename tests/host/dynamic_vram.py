@@ -2,7 +2,7 @@
 
 import comfy.model_patcher
 import pytest
-from transformers import maker
+from dits import maker
 
 KINDS = ["plain", "dynamic"] if hasattr(comfy.model_patcher, "ModelPatcherDynamic") else ["plain"]
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -2,7 +2,7 @@
 
 import comfy.ops
 import torch
-from transformers import maker
+from dits import maker
 
 
 def quantise(layer):

@@ -10,11 +10,11 @@ import folder_paths
 import pytest
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
+from dits import Kind, maker
 from families import Family, Graph
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from freescale.nodes.host.stage.plan import Stage
 from freescale.nodes.host.stage.run import run_stage
-from transformers import Kind, maker
 
 from tools.folders import ROOT
 

@@ -5,11 +5,11 @@ import comfy.samplers
 import numpy as np
 import pytest
 import torch
+from dits import fusion
 from figures import fidelity, off_colour, parts
 from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from PIL import Image
-from transformers import fusion
 
 ONE = (2, 1)  # pupils and mouths of one whole character
 STEPS, SEEDS = 12, (1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long))

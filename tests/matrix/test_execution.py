@@ -7,11 +7,11 @@ import families
 import pytest
 import torch
 from comfy_extras.nodes_torch_compile import TorchCompileModel
+from dits import KINDS, maker
 from dynamic_vram import *  # noqa: F403
 from dynamic_vram import every_kind
 from families import FAMILIES, host_node
 from quantised import Gguf, Nf4, quantised
-from transformers import KINDS, maker
 
 TABLE = "Weights and execution"
 SDXL, FLUX, Z_IMAGE = FAMILIES["SDXL"], KINDS["FLUX.1"], KINDS["Z-Image"]

@@ -23,8 +23,8 @@ from comfy_extras import (
     nodes_sag,
     nodes_tomesd,
 )
+from dits import KINDS, maker
 from families import FAMILIES, Graph, host_node
-from transformers import KINDS, maker
 
 import nodes
 

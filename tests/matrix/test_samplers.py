@@ -6,9 +6,9 @@ import comfy.samplers
 import families
 import pytest
 import torch
+from dits import KINDS as TRANSFORMERS
 from families import FAMILIES
 from freescale.nodes.host.stage.samplers import MULTI_STEP, ONE_STEP, REPLANNED
-from transformers import KINDS as TRANSFORMERS
 
 TABLE, FLUX = "Samplers", TRANSFORMERS["FLUX.1"]
 KINDS = {

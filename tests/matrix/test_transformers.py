@@ -3,13 +3,13 @@
 import comfy.sample
 import comfy.samplers
 import comfy.supported_models as hosts
+import dits
 import families
 import pytest
 import torch
-import transformers
+from dits import KINDS
 from freescale.nodes.host.family import family_of
 from freescale.nodes.host.stage.blend import BlendSampler
-from transformers import KINDS
 
 TABLE = "Transformers"
 SIGMAS = torch.tensor([0.75, 0.5, 0.2, 0.0])
@@ -22,7 +22,7 @@ KNOWN = {"SD 3": (hosts.SD3, dict(
 
 def stage(model, kind, side, sampler="euler"):
     """What a stage samples on a latent of that size."""
-    z, words = transformers.latent(kind, side, side), transformers.prompt(kind)
+    z, words = dits.latent(kind, side, side), dits.prompt(kind)
     blended = BlendSampler(comfy.samplers.sampler_object(sampler), 2.0)
     noise = families.random(*z.shape, seed=3)
     out = comfy.sample.sample_custom(model, noise, 2.0, blended, SIGMAS, words, words, z, seed=5, disable_pbar=True)
@@ -34,16 +34,14 @@ def stage(model, kind, side, sampler="euler"):
 def test_draws_an_enlarged_picture(publish, name):
     """In every preset, another one each; at the native size the host's bits."""
     kind = PUBLISHED[name]
-    model = transformers.build(kind)
+    model = dits.build(kind)
     family = family_of(model)
     assert family.side_step == kind.cell * kind.patch and family.latent_channels == kind.channels
-    plain, exact, fast = (
-        stage(m, kind, 256) for m in (model, transformers.fusion(model), transformers.fusion(model, preset="Fast"))
-    )
-    pictures = [plain, exact, fast, stage(transformers.fusion(model, preset="Fast"), kind, 256, "dpmpp_2m")]
+    plain, exact, fast = (stage(m, kind, 256) for m in (model, dits.fusion(model), dits.fusion(model, preset="Fast")))
+    pictures = [plain, exact, fast, stage(dits.fusion(model, preset="Fast"), kind, 256, "dpmpp_2m")]
     assert all(not torch.allclose(a, b, rtol=1e-3) for i, a in enumerate(pictures) for b in pictures[:i])
-    assert torch.equal(stage(transformers.fusion(model), kind, 256), exact)
-    assert torch.equal(stage(transformers.fusion(model), kind, 128), stage(model, kind, 128))
+    assert torch.equal(stage(dits.fusion(model), kind, 256), exact)
+    assert torch.equal(stage(dits.fusion(model), kind, 128), stage(model, kind, 128))
     publish(TABLE, name, "Cascade", "✓")
     publish(TABLE, name, "Scale Fusion", "✓")
 
@@ -56,7 +54,7 @@ def test_draws_without_scale_fusion(publish, name):
     families.fill(network, 4)
     # A table, which the host leaves as it finds the memory.
     network.pos_embed.copy_(families.random(*network.pos_embed.shape))
-    kind = transformers.Kind("", structure)
-    assert torch.equal(stage(transformers.fusion(model), kind, 256), stage(model, kind, 256))
+    kind = dits.Kind("", structure)
+    assert torch.equal(stage(dits.fusion(model), kind, 256), stage(model, kind, 256))
     publish(TABLE, name, "Cascade", "✓")
     publish(TABLE, name, "Scale Fusion", "rests, and says so")

@@ -16,11 +16,11 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from tools.console import Trouble
 from tools.folders import ROOT
 
-FOLDER = ROOT / "tools" / "table1"
+FOLDER = ROOT / "tools" / "tables"
 sys.path.append(str(FOLDER))
 import drawing  # noqa: E402
-import paper  # noqa: E402
-import table  # noqa: E402
+import stills  # noqa: E402
+import table1  # noqa: E402
 
 PROMPTS = "hat yes, hue 0.6\nhat no, framing portrait\n"
 DRAWN = ("reference", "FreeScale")  # by the table; one method, as measuring one takes seconds
@@ -64,7 +64,7 @@ def interrupted(files, command):
     """When each picture was drawn before somebody pressed Ctrl-C."""
     folder = files / "pictures"
     threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # or it would round otherwise than we do
-    run = subprocess.Popen([sys.executable, FOLDER, *command()], stderr=subprocess.PIPE, text=True, env=threads)
+    run = subprocess.Popen([sys.executable, FOLDER, "table1", *command()], stderr=subprocess.PIPE, text=True, env=threads)
     while not (folder / "reference" / "00000.png").exists():
         assert run.poll() is None, run.stderr.read()
         time.sleep(0.05)
@@ -76,7 +76,7 @@ def interrupted(files, command):
 @pytest.fixture(scope="module")
 def result(interrupted, command):
     """What the same command gives then."""
-    return table.main(command())
+    return table1.main(command())
 
 
 def test_an_interrupted_table_goes_on(files, interrupted, result):
@@ -105,11 +105,11 @@ def test_the_figures_are_those_of_the_library(files, result):
 
 def test_an_uninterrupted_run_draws_the_same_bits_and_a_finished_one_nothing(files, result):
     with torch.inference_mode():
-        checkpoint, prompt = drawing.load("demo"), PROMPTS.splitlines()[:1]
-        drawing.draw(checkpoint, prompt, paper.METHODS, 2, 512, files / "all")
+        checkpoint, prompt = stills.load("demo"), PROMPTS.splitlines()[:1]
+        drawing.draw(checkpoint, stills.drawn, prompt, stills.METHODS, 2, 2, files / "all")
         drawn = {path.parent.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in files.glob("all/*/*.png")}
-        drawing.draw(checkpoint, prompt, paper.METHODS, 2, 512, files / "all")
-    assert len({bits for bits, _ in drawn.values()}) == len(drawn) == 1 + len(paper.METHODS)
+        drawing.draw(checkpoint, stills.drawn, prompt, stills.METHODS, 2, 2, files / "all")
+    assert len({bits for bits, _ in drawn.values()}) == len(drawn) == 1 + len(stills.METHODS)
     for name, (bits, when) in drawn.items():
         assert (files / "all" / name / "00000.png").stat().st_mtime_ns == when
         assert name not in DRAWN or (files / "pictures" / name / "00000.png").read_bytes() == bits
@@ -119,11 +119,11 @@ def test_pictures_of_other_settings_are_refused(files, command, result):
     (files / "other.txt").write_text(PROMPTS.replace("hat no", "hat any"))
     for changed, complaint in (({"steps": 3}, "steps was 2, is 3"), ({"prompts": files / "other.txt"}, "prompt 1 was 'hat no")):
         with pytest.raises(Trouble, match=complaint):
-            table.main(command(**changed))
+            table1.main(command(**changed))
     torch.set_num_threads(2)  # draws other bits, and in another time
     try:
         with pytest.raises(Trouble, match="device was CPU, 1 threads, is CPU, 2 threads"):
-            table.main(command())
+            table1.main(command())
     finally:
         torch.set_num_threads(1)
     more = [*PROMPTS.splitlines(), "hue 0.5"]
@@ -153,15 +153,15 @@ def test_what_is_wrong_is_told_before_anything_is_drawn(files, command, changed,
     save_file({"nothing": torch.zeros(1)}, files / "other.safetensors")
     changed = {name: files / value if isinstance(value, str) else value for name, value in changed.items()}
     with pytest.raises(Trouble, match=complaint):
-        table.main(command(folder=files / "untouched", **changed))
+        table1.main(command(folder=files / "untouched", **changed))
     assert not (files / "untouched").exists()
 
 
 def test_published_figures_stand_under_ours():
     row = {"fid": 40.0, "kid": 0.001, "fid_c": 30.0, "kid_c": 0.002, "is": 12.0, "minutes": 0.5}
-    lines = table.text({"FreeScale": row, "HiDiffusion": row}, table.PUBLISHED[2048]).splitlines()
-    assert [line.split() for line in lines[1:3]] == [
+    lines = drawing.text(table1.COLUMNS, {"FreeScale": row, "HiDiffusion": row}, table1.PUBLISHED[2048])
+    assert lines[1:3] == [
         ["FreeScale", "40.0", "0.0010", "30.0", "0.0020", "12.00", "0.50"],
-        ["paper", "44.7", "36.3", "0.85"],
+        ["  paper", "44.7", "", "36.3", "", "", "0.85"],
     ]
     assert len(lines) == 4

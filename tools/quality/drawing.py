@@ -79,7 +79,7 @@ def draw(picture: Picture) -> Picture:
     with torch.inference_mode():
         asked = scene(picture.seed)
         wired = FreeScaleDemoModel.execute("yes" if asked["hat"] else "no", asked["hue"], "portrait").args
-        work = Work(*wired, NATIVE, picture.side, picture.seed, STEPS, CFG)
+        work = Work(*wired, (NATIVE, NATIVE), picture.side // NATIVE, picture.seed, STEPS, CFG)
         started = clock()
         pixels = (255 * {**DRAWN, **TUNED, **SHOWN}[picture.method](work)[0].cpu().clamp(0, 1)).round().byte().numpy()
         seconds = clock() - started

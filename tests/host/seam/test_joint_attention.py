@@ -6,12 +6,12 @@ import math
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
+import dits
 import families
 import pytest
 import torch
-import transformers
 from comfy.patcher_extension import WrappersMP
-from transformers import KINDS, fusion, predicted
+from dits import KINDS, fusion, predicted
 
 SIZES = [(256, 256), (208, 304), (416, 144)]  # px: even, and odd numbers of tokens; the last one's native picture is padded
 FLUX = KINDS["FLUX.1"]
@@ -21,7 +21,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.fixture(scope="module")
 def shallow():
     """A MODEL of each kind with one layer of attention over the picture."""
-    return {kind.host: transformers.build(kind, one_layer=True) for kind in KINDS.values()}
+    return {kind.host: dits.build(kind, one_layer=True) for kind in KINDS.values()}
 
 
 def tokens_of(x, kind):
@@ -44,7 +44,7 @@ def test_a_window_is_the_native_model_on_that_part_of_the_picture(shallow, kind,
     """Text is turned to where the window's own would be; with its keys left alone the same is off by a hundredth and more."""
     if size not in sizes_of(kind):
         return
-    model, x = shallow[kind.host], transformers.latent(kind, *size)
+    model, x = shallow[kind.host], dits.latent(kind, *size)
     patched = fusion(model, branches="local only", jitter=False)
     whole, parts = tokens_of(predicted(patched, kind, x), kind), tokens_of(x, kind)
     grid = parts.shape[-4:-2]
@@ -72,8 +72,8 @@ def test_a_window_is_the_native_model_on_that_part_of_the_picture(shallow, kind,
 def test_a_reference_frame_before_a_film_has_its_part_in_every_window():
     """Wan Fun: one frame more than the latent has, of which a window sees the same part."""
     kind = KINDS["Wan"]
-    model, x = transformers.build(kind, in_dim_ref_conv=16), transformers.latent(kind, 256, 256)
-    reference = transformers.latent(kind, 256, 256, seed=3)[:, :, :1]
+    model, x = dits.build(kind, in_dim_ref_conv=16), dits.latent(kind, 256, 256)
+    reference = dits.latent(kind, 256, 256, seed=3)[:, :, :1]
     patched = fusion(model, branches="local only", jitter=False)
     whole = predicted(patched, kind, x, reference_latents=[reference])
     seen, drawn, inside = (slice(2 * a, 2 * b) for a, b in ((2, 10), (4, 8), (2, 6)))  # cells: the window around a block
@@ -85,7 +85,7 @@ def test_a_reference_frame_before_a_film_has_its_part_in_every_window():
 
 @every_kind
 def test_a_sub_grid_is_the_native_model_on_the_picture_reduced(shallow, kind):
-    model, x = shallow[kind.host], transformers.latent(kind, 256, 256)
+    model, x = shallow[kind.host], dits.latent(kind, 256, 256)
     whole = tokens_of(predicted(fusion(model, branches="global only", global_attention="strided"), kind, x), kind)
     for a in range(2):
         for b in range(2):
@@ -96,14 +96,14 @@ def test_a_sub_grid_is_the_native_model_on_the_picture_reduced(shallow, kind):
 
 @every_kind
 def test_at_the_native_size_every_bit_is_the_hosts(shallow, kind):
-    model, x = shallow[kind.host], transformers.latent(kind, 128, 128)
+    model, x = shallow[kind.host], dits.latent(kind, 128, 128)
     assert torch.equal(predicted(fusion(model), kind, x), predicted(model, kind, x))
 
 
 @every_kind
 @pytest.mark.parametrize("settings", [{}, {"preset": "Fast"}, {"preset": "Balanced"}, {"global_attention": "strided"}])
 def test_acts_above_the_native_size_alike_in_every_run(kind, settings):
-    model, x = transformers.build(kind), transformers.latent(kind, 256, 320)
+    model, x = dits.build(kind), dits.latent(kind, 256, 320)
     patched = fusion(model, **settings)
     first, plain = predicted(patched, kind, x), predicted(model, kind, x)
     assert torch.isfinite(first).all() and (first - plain).abs().max() > 1e-3 * plain.abs().max()
@@ -114,7 +114,7 @@ def test_acts_above_the_native_size_alike_in_every_run(kind, settings):
 @every_kind
 def test_balanced_has_the_whole_picture_while_sigma_is_high(kind):
     """Of σ itself, whatever the model's shift: a stage begins at .75, where the shifted half of the schedule is already over."""
-    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    model, x = dits.build(kind), dits.latent(kind, 256, 256)
     early, late = (
         {name: predicted(fusion(model, preset=name), kind, x, sigma) for name in ("Exact", "Balanced", "Fast")}
         for sigma in (0.7, 0.4)
@@ -126,14 +126,14 @@ def test_balanced_has_the_whole_picture_while_sigma_is_high(kind):
 @every_kind
 @pytest.mark.parametrize("settings", [{}, {"preset": "Fast"}])
 def test_a_second_node_takes_the_place_of_the_first(kind, settings):
-    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    model, x = dits.build(kind), dits.latent(kind, 256, 256)
     once = fusion(model, **settings)
     assert torch.equal(predicted(fusion(once, **settings), kind, x), predicted(once, kind, x))
 
 
 @every_kind
 def test_another_packs_override_sees_every_part_and_ours_is_gone_afterwards(shallow, kind):
-    model, x, calls = shallow[kind.host].clone(), transformers.latent(kind, 256, 256), []
+    model, x, calls = shallow[kind.host].clone(), dits.latent(kind, 256, 256), []
 
     def counting(func, *args, **kwargs):
         calls.append(args[0].shape)
@@ -152,7 +152,7 @@ def test_another_packs_override_sees_every_part_and_ours_is_gone_afterwards(shal
 @every_kind
 def test_another_packs_override_may_ignore_all_but_queries_keys_and_values(shallow, kind):
     """As Sage Attention does with masks and scales: the whole picture's sharper logits are in the queries."""
-    model, x = shallow[kind.host].clone(), transformers.latent(kind, 256, 256)
+    model, x = shallow[kind.host].clone(), dits.latent(kind, 256, 256)
     expected = predicted(fusion(model), kind, x)
 
     def bare(func, q, k, v, heads, *args, skip_reshape=False, **kwargs):
@@ -165,7 +165,7 @@ def test_another_packs_override_may_ignore_all_but_queries_keys_and_values(shall
 @every_kind
 @pytest.mark.parametrize("settings", [{}, {"preset": "Fast"}, {"global_attention": "strided"}])
 def test_where_memory_runs_out_it_goes_on_with_fewer_windows_and_queries(shallow, kind, settings):
-    model, x, refused = shallow[kind.host].clone(), transformers.latent(kind, 256, 256), []
+    model, x, refused = shallow[kind.host].clone(), dits.latent(kind, 256, 256), []
     expected = predicted(fusion(model, **settings), kind, x)
 
     def small(func, q, k, *args, **kwargs):
@@ -182,7 +182,7 @@ def test_where_memory_runs_out_it_goes_on_with_fewer_windows_and_queries(shallow
 @pytest.mark.parametrize(("setting", "value"), [("blocks", "down"), ("blur_axes", "hwd")])
 def test_settings_of_u_nets_are_refused_with_the_value_that_was_typed(setting, value):
     with pytest.raises(ValueError, match=f"^FreeScale Scale Fusion › {setting} = '{value}': Flux is a transformer"):
-        fusion(transformers.build(FLUX), **{setting: value})
+        fusion(dits.build(FLUX), **{setting: value})
 
 
 class OwnAttention(torch.nn.Module):
@@ -201,12 +201,12 @@ def warnings_of(caplog):
 
 
 def test_a_network_whose_attention_is_out_of_reach_is_said_once(caplog):
-    model, x = transformers.build(FLUX), transformers.latent(FLUX, 256, 256)
+    model, x = dits.build(FLUX), dits.latent(FLUX, 256, 256)
     network = model.model.diffusion_model
     for blocks in (network.double_blocks, network.single_blocks):
         blocks[0] = OwnAttention(blocks[0])
     patched = fusion(model)
-    native = transformers.latent(FLUX, 128, 128)
+    native = dits.latent(FLUX, 128, 128)
     predicted(patched, FLUX, native)
     assert not warnings_of(caplog)
     assert torch.equal(predicted(patched, FLUX, x), predicted(model, FLUX, x))
@@ -219,7 +219,7 @@ def test_a_network_whose_attention_is_out_of_reach_is_said_once(caplog):
 
 def test_calls_that_another_pack_answers_itself_are_no_reason_for_a_warning(caplog):
     """Step caches: the network does not run, or runs without its blocks once it has run with them."""
-    model, x = transformers.build(FLUX), transformers.latent(FLUX, 256, 256)
+    model, x = dits.build(FLUX), dits.latent(FLUX, 256, 256)
     answered = model.clone()
     answered.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "a cache", lambda executor, x, *args, **kwargs: x)
     for patched in (fusion(answered), fusion(model)):
@@ -232,9 +232,9 @@ def test_calls_that_another_pack_answers_itself_are_no_reason_for_a_warning(capl
 
 @pytest.mark.parametrize("kind", [FLUX, KINDS["Qwen-Image"]], ids=["FLUX.1", "Qwen-Image"])
 def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
-    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    model, x = dits.build(kind), dits.latent(kind, 256, 256)
     caplog.set_level(logging.WARNING)
-    reference = {"reference_latents": [transformers.latent(kind, 128, 128, seed=3)]}
+    reference = {"reference_latents": [dits.latent(kind, 128, 128, seed=3)]}
     patched = fusion(model)
     assert torch.equal(predicted(patched, kind, x, **reference), predicted(model, kind, x, **reference))
     predicted(patched, kind, x, **reference)
@@ -244,7 +244,7 @@ def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
     ]
 
 
-REFERENCES = {"reference_latents": [transformers.latent(FLUX, 128, 128, seed=3)]}
+REFERENCES = {"reference_latents": [dits.latent(FLUX, 128, 128, seed=3)]}
 PAIRS = {"attention_mask": families.random(263, 263), "attention_mask_img_shape": (16, 16)}  # as StyleModelApply has it
 
 
@@ -253,15 +253,15 @@ PAIRS = {"attention_mask": families.random(263, 263), "attention_mask_img_shape"
     ("kind", "kept", "words"),
     [
         (FLUX, REFERENCES, "reference pictures"),
-        (KINDS["Qwen-Image"], {"reference_latents": [transformers.latent(KINDS["Qwen-Image"], 128, 128)]}, "reference pictures"),
+        (KINDS["Qwen-Image"], {"reference_latents": [dits.latent(KINDS["Qwen-Image"], 128, 128)]}, "reference pictures"),
         (FLUX, PAIRS, "mask over all pairs"),
     ],
     ids=["FLUX.1, reference", "Qwen-Image, reference", "FLUX.1, mask of pairs"],
 )  # fmt: skip
 def test_what_keeps_the_attention_of_one_prompt_keeps_the_other_ones_too(kind, kept, words, side, caplog):
     """Guidance subtracts one answer from the other: windows in one of them alone would be in the difference."""
-    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
-    prompts = [transformers.prompt(kind, seed) for seed in (1, 2)]
+    model, x = dits.build(kind), dits.latent(kind, 256, 256)
+    prompts = [dits.prompt(kind, seed) for seed in (1, 2)]
 
     def guided(model):
         sampler, sigmas = comfy.samplers.sampler_object("euler"), torch.tensor([0.6, 0.0])

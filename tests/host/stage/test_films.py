@@ -3,19 +3,19 @@
 from dataclasses import replace
 
 import comfy.model_management
+import dits
 import families
 import pytest
 import torch
-import transformers
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
+from dits import KINDS
 from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host import pictures
 from freescale.nodes.host.family import family_of
 from freescale.nodes.host.stage.enlarge import with_pictures
 from freescale.nodes.host.stage.run import run_stage
 from staging import SETTINGS, stage
-from transformers import KINDS
 
 WAN = KINDS["Wan"]
 
@@ -28,7 +28,7 @@ def vae(vae_of):
 @pytest.fixture(scope="module")
 def cascade(vae):
     """cascade(model, stages, …) → IMAGE, LATENT, pictures of the node, in front of it Scale Fusion as in the template."""
-    model, words = transformers.fusion(transformers.build(WAN), preset="Fast"), transformers.prompt(WAN)
+    model, words = dits.fusion(dits.build(WAN), preset="Fast"), dits.prompt(WAN)
 
     def run(stages, **inputs):
         settings = {**SETTINGS, "scheduler": "simple", "denoise": 0.75, "steps": 6}
@@ -41,7 +41,7 @@ def cascade(vae):
 @pytest.mark.parametrize("resize_in", ["pixels", "latent"])
 def test_a_film_is_enlarged_in_stages(cascade, resize_in):
     """Two films of 2 latent frames, 5 pictures each; the same seed gives the same bits."""
-    start = {"samples": transformers.latent(WAN, 64, 96, batch=2)[:, :, :2]}
+    start = {"samples": dits.latent(WAN, 64, 96, batch=2)[:, :, :2]}
     image, latent, stages = cascade("1.5x, 1.5x", latent_image=start, resize_in=resize_in)
     assert latent["samples"].shape == (2, 16, 2, 18, 28) and torch.isfinite(latent["samples"]).all()
     assert [picture.shape for picture in stages] == [(10, 96, 144, 3), (10, 144, 224, 3)]
@@ -51,7 +51,7 @@ def test_a_film_is_enlarged_in_stages(cascade, resize_in):
 
 def test_a_film_of_pictures_is_one_film(cascade, vae):
     """An IMAGE of 9 pictures is enlarged as the latent that the VAE makes of it is."""
-    film = pictures.decode(vae, transformers.latent(WAN, 64, 64), "never").clamp(0, 1)
+    film = pictures.decode(vae, dits.latent(WAN, 64, 64), "never").clamp(0, 1)
     image, latent, _ = cascade("2x", image=film)
     assert image.shape == (9, 128, 128, 3) and latent["samples"].shape == (1, 16, 3, 16, 16)
     tiled, *_ = cascade("2x", image=film, vae_tiling="always")
@@ -75,14 +75,14 @@ def test_the_latent_resize_leaves_time_alone():
 def test_the_first_frame_of_an_image_to_video_model_is_enlarged_as_a_picture(vae):
     """What the network gets is the film that Wan's own node would make at the stage's size: a sharp first frame, the rest grey."""
     kind = replace(WAN, host="WAN21_I2V", unet={**WAN.unet, "model_type": "i2v", "in_dim": 36})
-    seen, model = [], transformers.build(kind)
+    seen, model = [], dits.build(kind)
 
     def note(executor, x, t, c_concat, *args, **kwargs):
         seen.append(c_concat)
         return executor(x, t, c_concat, *args, **kwargs)
 
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "a test", note)
-    words, start = transformers.prompt(kind), families.random(1, 64, 64, 3).sigmoid()
+    words, start = dits.prompt(kind), families.random(1, 64, 64, 3).sigmoid()
     *words, film = families.host_node(WanImageToVideo, words, words, vae, 64, 64, 9, 1, start_image=start)
     settings = stage(96, 96, scheduler="simple", denoise=0.75, steps=6)
     run_stage("node", model, *words, vae, settings, {"samples": film["samples"] + 0.1}, None)
@@ -97,7 +97,7 @@ def test_the_first_frame_of_an_image_to_video_model_is_enlarged_as_a_picture(vae
 def made_up(vae, latent, mask):
     """What a stage of 96 px makes of a latent beside the film's."""
     [[(_, values)]] = with_pictures(
-        family_of(transformers.build(WAN)), vae, stage(96, 96), [[None, {"concat_latent_image": latent, "concat_mask": mask}]]
+        family_of(dits.build(WAN)), vae, stage(96, 96), [[None, {"concat_latent_image": latent, "concat_mask": mask}]]
     )
     return values["concat_latent_image"]
 
@@ -106,9 +106,9 @@ def test_first_and_last_frames_are_kept_and_what_lies_between_is_grey(vae):
     """Of two films with one mask, as Wan's own node makes it: a row for each picture of a latent's frame."""
     start, end = families.random(2, 1, 64, 64, 3).sigmoid()
     [[_, values]], *_ = families.host_node(
-        WanFirstLastFrameToVideo, transformers.prompt(WAN), [], vae, 64, 64, 9, 1, start_image=start, end_image=end
+        WanFirstLastFrameToVideo, dits.prompt(WAN), [], vae, 64, 64, 9, 1, start_image=start, end_image=end
     )
-    both = torch.cat([values["concat_latent_image"], transformers.latent(WAN, 64, 64)])
+    both = torch.cat([values["concat_latent_image"], dits.latent(WAN, 64, 64)])
     expected = []
     for film in both:
         before = pictures.resize_image(pictures.decode(vae, film[None], "never"), 96, 96)
@@ -119,7 +119,7 @@ def test_first_and_last_frames_are_kept_and_what_lies_between_is_grey(vae):
 
 def test_latent_frames_without_any_picture_stay_without(vae):
     """Wan's camera node leaves what is to be made up at zero for the network, which is a number for each channel of the VAE's."""
-    latent = transformers.latent(WAN, 64, 64)
+    latent = dits.latent(WAN, 64, 64)
     latent[:, :, 1:] = torch.arange(16.0).view(1, 16, 1, 1, 1)
     made = made_up(vae, latent, None)
     assert made.shape[-2:] == (12, 12) and torch.equal(made[:, :, 1:], latent[:, :, 1:, :1, :1].expand_as(made[:, :, 1:]))
@@ -128,7 +128,7 @@ def test_latent_frames_without_any_picture_stay_without(vae):
 
 def test_what_no_vae_made_is_left_to_the_host(vae):
     """Features that were moved along tracks have a mask between 0 and 1."""
-    latent = transformers.latent(WAN, 64, 64)
+    latent = dits.latent(WAN, 64, 64)
     assert made_up(vae, latent, torch.full((1, 4, 3, 8, 8), 0.5)) is latent
 
 
@@ -140,20 +140,20 @@ def test_a_conditioning_picture_of_another_aspect_loses_its_sides_as_in_the_host
 
 @pytest.mark.parametrize("held", ["vace_frames", "camera_conditions"])
 def test_what_has_one_size_is_refused_before_work(cascade, held):
-    [[words, values]] = transformers.prompt(WAN)
+    [[words, values]] = dits.prompt(WAN)
     with pytest.raises(ValueError, match=f"positive = '{held}'.*one size.*from before that node"):
-        cascade("2x", positive=[[words, {**values, held: [0]}]], latent_image={"samples": transformers.latent(WAN, 64, 64)})
+        cascade("2x", positive=[[words, {**values, held: [0]}]], latent_image={"samples": dits.latent(WAN, 64, 64)})
 
 
 def test_a_reference_that_the_network_has_no_layer_for_is_no_reason_to_refuse(cascade):
     """Of Wan's networks all have the layer's name; those of Fun have the layer."""
-    [[words, values]] = transformers.prompt(WAN)
-    held = [[words, {**values, "reference_latents": [transformers.latent(WAN, 64, 64)]}]]
-    image, *_ = cascade("1.5x", positive=held, latent_image={"samples": transformers.latent(WAN, 64, 64)[:, :, :1]})
+    [[words, values]] = dits.prompt(WAN)
+    held = [[words, {**values, "reference_latents": [dits.latent(WAN, 64, 64)]}]]
+    image, *_ = cascade("1.5x", positive=held, latent_image={"samples": dits.latent(WAN, 64, 64)[:, :, :1]})
     assert image.shape == (1, 96, 96, 3)
     with pytest.raises(ValueError, match="positive = 'reference_latents'.*one size"):
-        fun = transformers.build(WAN, in_dim_ref_conv=16)
-        cascade("1.5x", model=fun, positive=held, latent_image={"samples": transformers.latent(WAN, 64, 64)})
+        fun = dits.build(WAN, in_dim_ref_conv=16)
+        cascade("1.5x", model=fun, positive=held, latent_image={"samples": dits.latent(WAN, 64, 64)})
 
 
 def test_a_vae_of_pictures_is_refused(cascade, vae_of):
@@ -168,16 +168,16 @@ def test_a_number_of_pictures_that_is_no_film_is_refused(cascade):
 
 def test_a_person_is_told_what_the_pictures_of_a_film_take(vae):
     """3 latent frames are 9 pictures of 128 × 128 × 3 numbers."""
-    shown, words = [], transformers.prompt(WAN)
+    shown, words = [], dits.prompt(WAN)
     settings = stage(128, 128, scheduler="simple", denoise=0.75, steps=6)
-    film = {"samples": transformers.latent(WAN, 64, 64)}
-    run_stage("node", transformers.build(WAN), words, words, vae, settings, film, None, shown.append)
+    film = {"samples": dits.latent(WAN, 64, 64)}
+    run_stage("node", dits.build(WAN), words, words, vae, settings, film, None, shown.append)
     assert shown[0].startswith("1 steps, at least 0 MB beside the model and 2 MB of RAM for the film's pictures")
 
 
 def test_memory_counts_every_frame(cascade, monkeypatch):
     """A device that would hold two frames of three is refused before work starts."""
-    total = 2 * family_of(transformers.build(WAN)).call_bytes(1, 128, 128)
+    total = 2 * family_of(dits.build(WAN)).call_bytes(1, 128, 128)
     monkeypatch.setattr(comfy.model_management, "get_total_memory", lambda device: total)
     with pytest.raises(ValueError, match="128x128 px, 3 pictures or frames at once, takes at least"):
-        cascade("2x", latent_image={"samples": transformers.latent(WAN, 64, 64)})
+        cascade("2x", latent_image={"samples": dits.latent(WAN, 64, 64)})

@@ -2,12 +2,13 @@
 
 import comfy.samplers
 import comfy.supported_models as hosts
+import dits
 import families
 import pytest
 import torch
-import transformers
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingFlux, ModelSamplingSD3
+from dits import KINDS
 from families import host_node, random
 from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host.family import family_of
@@ -15,7 +16,6 @@ from freescale.nodes.host.stage.blend import BlendSampler
 from freescale.nodes.host.stage.plan import plan_sigmas
 from freescale.nodes.host.stage.samplers import MULTI_STEP, ONE_STEP
 from staging import SETTINGS, stage
-from transformers import KINDS
 
 FLUX = KINDS["FLUX.1"]
 EXACT = tuple(name for name in (*ONE_STEP, *MULTI_STEP, "ddim") if name in comfy.samplers.KSampler.SAMPLERS)
@@ -25,7 +25,7 @@ NEVER = 1e9  # as detail: c = (< 1)^1e9 = 0
 
 @pytest.fixture(scope="module")
 def flux():
-    return transformers.build(FLUX)
+    return dits.build(FLUX)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def draw():
     """draw(model, sampler, …) → latent, through the host's own function."""
 
     def sample(model, sampler, kind=FLUX, sigmas=SIGMAS, side=128, noise=None, **options):
-        z, words = transformers.latent(kind, side, side), transformers.prompt(kind)
+        z, words = dits.latent(kind, side, side), dits.prompt(kind)
         noise = random(*z.shape, seed=3) if noise is None else noise
         return comfy.sample.sample_custom(
             model, noise, 2.0, sampler, sigmas, words, words, z, seed=5, disable_pbar=True, **options
@@ -61,9 +61,9 @@ def test_held_fully_every_step_starts_from_the_hosts_own_noised_reference(flux, 
         return executor(x, timestep, *args, **kwargs)
 
     model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "test", note)
-    noise = random(*transformers.latent(FLUX, 128, 128).shape, seed=4)
+    noise = random(*dits.latent(FLUX, 128, 128).shape, seed=4)
     draw(model, blended(name, 0.0), noise=noise)
-    z = model.get_model_object("latent_format").process_in(transformers.latent(FLUX, 128, 128))
+    z = model.get_model_object("latent_format").process_in(dits.latent(FLUX, 128, 128))
     for sigma in SIGMAS[:-1]:
         reference = model.get_model_object("model_sampling").noise_scaling(sigma, noise, z)
         assert any(abs(s - float(sigma)) < 1e-5 and torch.allclose(x, reference, atol=1e-5) for s, x in given)
@@ -95,9 +95,9 @@ def test_a_stage_starts_at_the_first_level_within_denoise(flux, shift):
 def test_a_cascade_draws_every_kind(vae_of, name, resize_in):
     """Scale Fusion and dilation in front, as in every template; the latent goes on into a second cascade."""
     kind = KINDS[name]
-    model, words, vae = transformers.fusion(transformers.build(kind), preset="Fast"), transformers.prompt(kind), vae_of(kind)
+    model, words, vae = dits.fusion(dits.build(kind), preset="Fast"), dits.prompt(kind), vae_of(kind)
     settings = {**SETTINGS, "scheduler": "simple", "denoise": 0.75, "steps": 3, "resize_in": resize_in}
-    start = {"samples": transformers.latent(kind, 128, 96, batch=2)}
+    start = {"samples": dits.latent(kind, 128, 96, batch=2)}
     run = dict(model=model, positive=words, negative=words, vae=vae, **settings)
     picture, latent, pictures = SelfCascadeUpscale.execute(**run, stages="1.5x, 2x", latent_image=start).args
     assert [tuple(p.shape[1:3]) for p in pictures] == [(192, 144), (384, 288)] and torch.isfinite(latent["samples"]).all()
@@ -111,14 +111,14 @@ def test_a_cascade_draws_every_kind(vae_of, name, resize_in):
 def test_latents_of_one_frame(draw, vae_of, drop_frame):
     """Qwen-Image: nodes that make empty latents may leave the frame out; a film of more frames is refused in words."""
     kind = KINDS["Qwen-Image"]
-    model, z = transformers.build(kind), transformers.latent(kind, 128, 128)
+    model, z = dits.build(kind), dits.latent(kind, 128, 128)
     family = family_of(model)
     assert family.latent_shape == ("batch", 16, 1, "height", "width")
     assert family.as_latent(z[:, :, 0] if drop_frame else z).shape == z.shape
     detail_map = torch.full((1, 64, 64), 2.0)
     mapped, scalar = (draw(model, s, kind) for s in (blended("euler", 1.0, detail_map=detail_map), blended("euler", 2.0)))
     assert mapped.ndim == 5 and (mapped - scalar).abs().max() <= 1e-4 * scalar.abs().max()
-    words = transformers.prompt(kind)
+    words = dits.prompt(kind)
     film = {"samples": torch.zeros(1, 16, 3, 16, 16)}
     with pytest.raises(ValueError, match=r"latent_image = \[1, 16, 3, 16, 16\].*\[batch, 16, 1, height, width\]"):
         SelfCascadeUpscale.execute(
@@ -133,7 +133,7 @@ def test_a_transformer_without_a_known_layout_has_the_cascade_and_is_told_that_s
     )  # fmt: skip
     model = families.patcher(families.configured(hosts.SD3, config, native=64).get_model({}, ""))
     assert "Scale Fusion rests" not in caplog.text
-    transformers.fusion(model)
+    dits.fusion(model)
     assert "FreeScale Scale Fusion: the attention of SD3 is not known to it, so Scale Fusion rests." in caplog.text
     with pytest.raises(ValueError, match="stages = '192x192'.*places for 128 px a side"):
         plan_sigmas("node", model, stage(192, 192))

@@ -1,4 +1,4 @@
-"""python dev.py table1 --checkpoint FILE --prompts FILE --images N: the paper's Table 1 on a real checkpoint (docs/table1.md)."""
+"""python dev.py table1 | table3 --checkpoint FILE --prompts FILE …: the paper's tables on a model of yours (docs/tables.md)."""
 
 import os
 import sys
@@ -12,12 +12,15 @@ sys.path.append(str(Path(__file__).parents[1]))
 import inside  # noqa: E402, F401  a real ComfyUI with the pack in it
 
 # isort: split
-import table  # noqa: E402
-
 from tools.console import Trouble, say  # noqa: E402
 
+command, *argv = sys.argv[1:]
 try:
-    table.main(sys.argv[1:])
+    if command == "table1":
+        from table1 import main
+    else:
+        from table3 import main
+    main(argv)
 except Trouble as trouble:
     sys.exit(str(trouble))
 except KeyboardInterrupt:
