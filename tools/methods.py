@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from math import inf
 from typing import Any
 
@@ -18,6 +19,7 @@ from freescale.nodes.rivals.demofusion import FreeScaleRivalDemoFusion
 from freescale.nodes.rivals.fouriscale import FreeScaleRivalFouriScale
 from freescale.nodes.rivals.hidiffusion import FreeScaleRivalHiDiffusion
 from freescale.nodes.rivals.scalecrafter import FreeScaleRivalScaleCrafter
+from torchvision.transforms.functional import gaussian_blur
 
 import nodes as host_nodes
 
@@ -27,6 +29,7 @@ DEEP_SHRINK = dict(
     downscale_method="bicubic", upscale_method="bicubic",
 )  # fmt: skip
 DILATED_UP = "FreeScale + up blocks"
+MARGIN, SOFT, TILE_DENOISE = 32, 8, 0.35  # px, px of blur: the defaults of Ultimate SD Upscale and what people use it with
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Work:
     sampler_name: str = "euler"
     scheduler: str = "ddim_uniform"
     frames: int = 1
+    denoise: float = DENOISE
 
     def size(self, times: int) -> tuple[int, int]:
         """(height, width) px."""
@@ -74,10 +78,10 @@ class Work:
         return self.picture(self.ksampler(model, self.empty(self.times)))
 
     def cascade(
-        self, model, latent: dict, factor: int = 2, step: int = 0, denoise=DENOISE, detail=DETAIL, resize_in="pixels"
+        self, model, latent: dict, factor: int = 2, step: int = 0, denoise: float | None = None, detail=DETAIL, resize_in="pixels"
     ) -> torch.Tensor:
         """From the native picture through FreeScale's cascade: each stage `factor` × the one before, or `step` native sides more."""
-        times, picture = 1, None
+        times, picture, denoise = 1, None, self.denoise if denoise is None else denoise
         while times < self.times:
             times = min(times + step if step else times * factor, self.times)
             how = (self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, denoise, detail, resize_in, "auto")
@@ -123,22 +127,66 @@ def hypertile(work: Work) -> torch.Tensor:
     return work.direct(families.host_node(HyperTile, work.model, **settings)[0])
 
 
-ALL: dict[str, Method] = {
+def tiled(work: Work) -> torch.Tensor:
+    """Tiles of the native size drawn again on the picture enlarged twice and twice again, as Ultimate SD Upscale does by default."""
+    picture, times = work.picture(work.base()), 1
+    while times < work.times:
+        times = min(2 * times, work.times)
+        picture = _redrawn(work, pictures.resize_image(picture, *work.size(times)))
+    return picture
+
+
+def _redrawn(work: Work, picture: torch.Tensor) -> torch.Tensor:
+    """Each tile of the native size [1, H, W, 3], seen with a margin, is drawn again and laid over its place with soft edges."""
+    picture, (height, width) = picture.clone(), work.native
+    rows, columns = (range(0, side, step) for side, step in zip(picture.shape[1:3], work.native))
+    for top, left in product(rows, columns):
+        around = tuple(
+            slice(max(0, start - MARGIN), min(side, start + step + MARGIN))
+            for start, step, side in zip((top, left), work.native, picture.shape[1:3])
+        )
+        seen = picture[:, around[0], around[1]]
+        latent = {"samples": pictures.encode(work.vae, seen, "auto")}
+        drawn = work.picture(work.ksampler(work.model, latent, TILE_DENOISE)).to(picture)
+        inside = torch.zeros(seen.shape[1:3])
+        y, x = top - around[0].start, left - around[1].start
+        inside[y : y + height, x : x + width] = 1
+        inside = gaussian_blur(inside[None], [4 * SOFT + 1] * 2, SOFT)[0, :, :, None].to(picture)
+        picture[:, around[0], around[1]] = seen + inside * (drawn - seen)
+    return picture
+
+
+_ALWAYS: dict[str, Method] = {
     "FreeScale": freescale,
     **{f"FreeScale, {name}": lambda work, name=name: freescale(work, {"preset": name}) for name in list(PRESETS)[1:]},
     "without Scale Fusion": lambda work: work.cascade(families.with_dilation(work.model), work.base()),
     "global only": lambda work: freescale(work, {"branches": "global only"}),
     "local only": lambda work: freescale(work, {"branches": "local only"}),
-    "without dilation": lambda work: work.cascade(families.with_scale_fusion(work.model), work.base()),
-    "dilated up-blocks": lambda work: freescale(work, dilation={"preset": DILATED_UP}),
+}
+_REST: dict[str, Method] = {
     "latent resize": lambda work: freescale(work, resize_in="latent"),
     "without the blend": lambda work: freescale(work, detail=inf),  # c = ((1 + cos) / 2)^∞ = 0
     "direct": lambda work: work.direct(work.model),
+}
+_INSTEAD: dict[str, Method] = {"hires-fix": hires_fix, "tiled re-drawing": tiled}
+OF_U_NETS: dict[str, Method] = {
+    **_ALWAYS,
+    "without dilation": lambda work: work.cascade(families.with_scale_fusion(work.model), work.base()),
+    "dilated up-blocks": lambda work: freescale(work, dilation={"preset": DILATED_UP}),
+    **_REST,
     "ScaleCrafter": lambda work: work.direct(FreeScaleRivalScaleCrafter.execute(work.model, True, 0).args[0]),
     "FouriScale": lambda work: work.direct(FreeScaleRivalFouriScale.execute(work.model, 0.4, 0.7, 0).args[0]),
     "HiDiffusion": lambda work: work.direct(FreeScaleRivalHiDiffusion.execute(work.model, work.seed, 0).args[0]),
     "DemoFusion": demofusion,
     "Deep Shrink": deep_shrink,
     "HyperTile": hypertile,
-    "hires-fix": hires_fix,
+    **_INSTEAD,
+}
+OF_TRANSFORMERS: dict[str, Method] = {
+    **_ALWAYS,
+    "strided": lambda work: freescale(work, {"global_attention": "strided"}),
+    "without NTK": lambda work: freescale(work, {"rope_factor": 1.0}),
+    **_REST,
+    "direct, NTK": lambda work: work.direct(families.with_scale_fusion(work.model, branches="global only")),
+    **_INSTEAD,
 }

@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def ways(steps: int, seed: int) -> dict[str, Callable[[], torch.Tensor]]:
     """Name → function that draws the picture [1, H, W, 3]."""
     work = Work(*FreeScaleDemoModel.execute("no", 0.1, "portrait").args, (NATIVE, NATIVE), SIDE // NATIVE, seed, steps, CFG)
-    return {name: partial(methods.ALL[name], work) for name in WAYS}
+    return {name: partial(methods.OF_U_NETS[name], work) for name in WAYS}
 
 
 def run(args: Namespace) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "quality"))
 
 # isort: split
-from drawing import NATIVE, NATIVE_PICTURE, Picture  # noqa: E402
+from drawing import NATIVE, NATIVE_PICTURE, U_NET, Picture  # noqa: E402
 from freescale.nodes.compare.contact_sheet import INK, PAPER  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
@@ -26,7 +26,7 @@ class Panel:
     part: tuple[float, float, float] = WHOLE
 
     def picture(self, folder: Path, commit: str = "") -> Picture:
-        return Picture(folder, commit, self.method, self.side, self.seed)
+        return Picture(folder, U_NET, commit, self.method, self.side, self.seed)
 
     def image(self, folder: Path) -> Image.Image:
         return part_of(Image.open(self.picture(folder).path).convert("RGB"), self.part, PX)

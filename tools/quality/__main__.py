@@ -22,22 +22,21 @@ if torch.cuda.is_available():
 
 # isort: split
 import report  # noqa: E402
-from drawing import CFG, DRAWN, ENLARGED, NATIVE, NATIVE_PICTURE, STEPS, TRUTH, TUNED, Picture, draw, measured  # noqa: E402
+from drawing import CFG, ENLARGED, NATIVE, NATIVE_PICTURE, NETWORKS, TRUTH, TUNED, U_NET, Picture, draw, measured  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from tools.folders import ROOT, cache_folder  # noqa: E402
 
-OTHERS = tuple(name for name in DRAWN if name.startswith("FreeScale,") or name in ("Deep Shrink", "HyperTile", "hires-fix"))
-COMPARED = tuple(name for name in DRAWN if name not in (NATIVE_PICTURE, *OTHERS))  # the paper's methods and ablations
 TUNING_SEEDS = 1000  # the first of the seeds that defaults are chosen on; none of them is in a report
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py quality", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--network", choices=tuple(NETWORKS), default=U_NET, help="of the demo model")
     parser.add_argument("--seeds", type=int, default=8, metavar="N", help="of each method and size: 0 … N − 1")
     parser.add_argument("--sizes", type=int, nargs="+", default=[2 * NATIVE], metavar="PX", help=f"multiples of {NATIVE}")
-    parser.add_argument("--methods", nargs="+", choices=sorted({*DRAWN} - {NATIVE_PICTURE}), default=COMPARED, metavar="NAME",
-                        help=f"any of: {', '.join(COMPARED)} (these, if not given); {', '.join(OTHERS)}")  # fmt: skip
+    listed = "; ".join(f"{name}: {', '.join(network.methods)}" for name, network in NETWORKS.items())
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help=f"all but FreeScale's presets, if not given. {listed}")
     parser.add_argument("--tune", action="store_true", help="instead: FreeScale by other settings, on other seeds")
     parser.add_argument("--folder", type=Path, default=cache_folder() / "quality", help="where the pictures are kept")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file")
@@ -50,6 +49,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.error(f"--seeds {args.seeds}: write a number from 1 to {TUNING_SEEDS}")
     if wrong := [side for side in args.sizes if side <= NATIVE or side % NATIVE]:
         parser.error(f"--sizes {wrong[0]}: write a multiple of {NATIVE}, the demo model's native size, from {2 * NATIVE} on")
+    methods = NETWORKS[args.network].methods
+    args.methods = args.methods or [name for name in methods if not name.startswith("FreeScale,")]
+    if unknown := [name for name in args.methods if name not in methods]:
+        parser.error(f"--methods '{unknown[0]}': for the {args.network} write any of: {', '.join(methods)}")
     return args
 
 
@@ -64,7 +67,9 @@ def wanted(args: argparse.Namespace) -> list[Picture]:
     names = ("FreeScale", *TUNED) if args.tune else tuple(args.methods)
     first, drawn_by = TUNING_SEEDS if args.tune else 0, commit()
     return [
-        Picture(args.folder, drawn_by, method, side, first + n, timed=not torch.cuda.is_available() or args.jobs == 1)
+        Picture(
+            args.folder, args.network, drawn_by, method, side, first + n, timed=not torch.cuda.is_available() or args.jobs == 1
+        )
         for n in range(args.seeds)
         for side in (NATIVE, *args.sizes)
         for method in ((NATIVE_PICTURE,) if side == NATIVE else names)
@@ -73,14 +78,16 @@ def wanted(args: argparse.Namespace) -> list[Picture]:
 
 def there(args: argparse.Namespace) -> dict[int, dict[str, list[Picture]]]:
     """Side → method → every picture that has been drawn, in the order of the report."""
-    names = ("FreeScale", *TUNED) if args.tune else DRAWN
+    names = ("FreeScale", *TUNED) if args.tune else NETWORKS[args.network].methods
     found: dict[int, dict[str, list[Picture]]] = {}
     for side in args.sizes:
         for method in names:
-            folder = args.folder / str(side) / method
+            folder = args.folder / args.network / str(side) / method
             seeds = sorted(int(path.stem) for path in folder.glob("*.png") if (int(path.stem) >= TUNING_SEEDS) == args.tune)
             if seeds:
-                found.setdefault(side, {})[method] = [Picture(args.folder, "", method, side, seed) for seed in seeds]
+                found.setdefault(side, {})[method] = [
+                    Picture(args.folder, args.network, "", method, side, seed) for seed in seeds
+                ]
         most = max(found.get(side, {"": []}).values(), key=len)
         for method in (TRUTH, ENLARGED):
             found[side][method] = [replace(picture, method=method) for picture in most]
@@ -101,17 +108,20 @@ def main(argv: list[str]) -> int:
         side: {name: report.summary([seen[p] for p in ps], [seen[p] for p in methods[TRUTH]]) for name, ps in methods.items()}
         for side, methods in found.items()
     }
+    steps = NETWORKS[args.network].steps
     for side, rows in figures.items():
-        print(f"\n{report.title(side, NATIVE, STEPS, CFG)}\n\n{report.table(rows)}")
+        print(f"\n{report.title(args.network, side, NATIVE, steps, CFG)}\n\n{report.table(rows)}")
     if args.json:
-        args.json.write_text(json.dumps({"native": NATIVE, "steps": STEPS, "cfg": CFG, "sizes": figures}, indent=2), "utf-8")
+        made = {"network": args.network, "native": NATIVE, "steps": steps, "cfg": CFG}
+        args.json.write_text(json.dumps({**made, "sizes": figures}, indent=2), "utf-8")
     if args.page:
         shown = {
             side: {name: [p.path for p in ps] for name, ps in methods.items() if name != TRUTH} for side, methods in found.items()
         }
         for paths in shown.values():
-            paths[ENLARGED] = [args.folder / str(NATIVE) / NATIVE_PICTURE / path.name for path in paths[ENLARGED]]
-        report.write_page(args.page, figures, shown, (NATIVE, STEPS, CFG))
+            natives = args.folder / args.network / str(NATIVE) / NATIVE_PICTURE
+            paths[ENLARGED] = [natives / path.name for path in paths[ENLARGED]]
+        report.write_page(args.page, args.network, figures, shown, (NATIVE, steps, CFG))
     return 0
 
 

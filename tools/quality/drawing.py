@@ -15,7 +15,8 @@ import families  # noqa: E402
 import methods  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from figures import PATCHES, detail_energy, fidelity, fine_patches, parts, texture_distance  # noqa: E402
+from figures import PATCHES, detail_energy, fidelity, fine_patches, off_colour, parts, texture_distance  # noqa: E402
+from freescale.nodes.demo.config import FLUX, U_NET  # noqa: E402
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel  # noqa: E402
 from methods import Work  # noqa: E402
 from PIL import Image, PngImagePlugin  # noqa: E402
@@ -24,11 +25,26 @@ from tools.demo_model.scenes import random_scene, random_view, render  # noqa: E
 
 comfy.utils.set_progress_bar_enabled(False)  # several pictures at once, and one bar for all of them
 
-NATIVE, STEPS, CFG = 256, 50, 4.0
+NATIVE, CFG = 256, 4.0
 GOLDEN = 0.618034  # turns of the hue from seed to seed: any number of seeds covers the circle evenly
 TRUTHS = 16  # drawings that patches are compared with
 NATIVE_PICTURE, ENLARGED, TRUTH = "native picture", "native picture, enlarged", "true drawing"
-DRAWN = {NATIVE_PICTURE: lambda work: work.picture(work.base()), **methods.ALL}
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a network of the demo model is drawn with."""
+
+    steps: int
+    scheduler: str
+    denoise: float
+    methods: dict[str, methods.Method]
+
+
+NETWORKS = {
+    U_NET: Network(50, "ddim_uniform", 0.7, methods.OF_U_NETS),
+    FLUX: Network(20, "simple", 0.75, methods.OF_TRANSFORMERS),
+}
 TUNED = {  # FreeScale by other settings than its defaults
     f"{name} {value:g}": lambda work, name=name, value=value: methods.freescale(work, **{name: value})
     for name, values in {"detail": (1.0, 1.5, 3.0, 4.0), "denoise": (0.5, 0.6, 0.8)}.items()
@@ -48,6 +64,7 @@ class Picture:
     """One picture, by what it is made of; `folder` is where all of them are."""
 
     folder: Path
+    network: str
     commit: str
     method: str
     side: int
@@ -56,7 +73,7 @@ class Picture:
 
     @property
     def path(self) -> Path:
-        return self.folder / str(self.side) / self.method / f"{self.seed}.png"
+        return self.folder / self.network / str(self.side) / self.method / f"{self.seed}.png"
 
 
 def scene(seed: int) -> dict:
@@ -76,12 +93,15 @@ def draw(picture: Picture) -> Picture:
         return picture
     torch.set_num_threads(1)  # the same bits and the same time, whatever else the processor does
     clock = perf_counter if torch.cuda.is_available() else process_time
+    network = NETWORKS[picture.network]
+    ways = {NATIVE_PICTURE: lambda work: work.picture(work.base()), **network.methods, **TUNED, **SHOWN}
     with torch.inference_mode():
         asked = scene(picture.seed)
-        wired = FreeScaleDemoModel.execute("yes" if asked["hat"] else "no", asked["hue"], "portrait").args
-        work = Work(*wired, (NATIVE, NATIVE), picture.side // NATIVE, picture.seed, STEPS, CFG)
+        wired = FreeScaleDemoModel.execute("yes" if asked["hat"] else "no", asked["hue"], "portrait", picture.network).args
+        how = dict(steps=network.steps, scheduler=network.scheduler, denoise=network.denoise, cfg=CFG, seed=picture.seed)
+        work = Work(*wired, (NATIVE, NATIVE), picture.side // NATIVE, **how)
         started = clock()
-        pixels = (255 * {**DRAWN, **TUNED, **SHOWN}[picture.method](work)[0].cpu().clamp(0, 1)).round().byte().numpy()
+        pixels = (255 * ways[picture.method](work)[0].cpu().clamp(0, 1)).round().byte().numpy()
         seconds = clock() - started
     info = PngImagePlugin.PngInfo()
     if picture.timed:
@@ -121,6 +141,7 @@ def measured(picture: Picture) -> dict:
         "true_detail_energy": true,
         "texture": texture_distance(patches, true_patches(picture.side)),
         "fidelity_db": None if picture.method == TRUTH else fidelity(shown.convert("RGB"), base.convert("RGB")),
+        "off_colour": None if picture.method == TRUTH else off_colour(shown.convert("RGB"), base.convert("RGB")),
         "seconds": float(shown.info["seconds"]) if "seconds" in shown.info else None,
         "commit": shown.info.get("commit"),
     }

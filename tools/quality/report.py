@@ -8,7 +8,7 @@ from figures import bootstrap, wilson
 from PIL import Image, ImageDraw, ImageFont
 
 SHOWN, THUMBNAIL, MARGIN, FONT = 6, 160, 4, 15  # seeds and px of a contact sheet
-COLUMNS = ("one character", "repeated parts", "detail, dB", "texture", "fidelity, dB", "seconds")
+COLUMNS = ("one character", "repeated parts", "off colour", "detail, dB", "texture", "fidelity, dB", "seconds")
 
 
 def summary(rows: list[dict], truths: list[dict]) -> dict:
@@ -20,7 +20,10 @@ def summary(rows: list[dict], truths: list[dict]) -> dict:
     }
     values = {
         "detail_db": [10 * np.log10(row["detail_energy"]) - true for row in rows],
-        **{name: [row[name] for row in rows if row[name] is not None] for name in ("texture", "fidelity_db", "seconds")},
+        **{
+            name: [row[name] for row in rows if row[name] is not None]
+            for name in ("off_colour", "texture", "fidelity_db", "seconds")
+        },
     }
     return {
         "pictures": len(rows),
@@ -34,24 +37,25 @@ def summary(rows: list[dict], truths: list[dict]) -> dict:
     }
 
 
-def title(side: int, native: int, steps: int, cfg: float) -> str:
-    return f"{side}², {side // native}× the demo model's native size; {steps} steps, cfg {cfg:g}"
+def title(network: str, side: int, native: int, steps: int, cfg: float) -> str:
+    return f"{network}, {side}², {side // native}× the demo model's native size; {steps} steps, cfg {cfg:g}"
 
 
 def table(rows: dict[str, dict]) -> str:
     """Markdown: value and interval of each method."""
 
-    def cell(figure: dict | None, pattern: str, scale: float = 1) -> str:
+    def cell(figure: dict | None, pattern: str, unit: str = "", scale: float = 1) -> str:
         if figure is None:
             return ""
         value, low, high = (scale * x for x in (figure["value"], *figure["interval"]))
-        if low == high:  # of one picture
-            return f"{value:{pattern}}"
-        return f"{value:{pattern}} ({low:{pattern}} … {high:{pattern}})"
+        if low == high:  # of one picture, or of equal ones
+            return f"{value:{pattern}}{unit}"
+        return f"{value:{pattern}}{unit} ({low:{pattern}} … {high:{pattern}})"
 
     lines = [f"| | pictures | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for name, row in rows.items():
-        cells = [cell(row[share], ".0f", 100).replace(" (", " % (") for share in ("one_character", "repeated_parts")]
+        shares = ("one_character", "repeated_parts", "off_colour")
+        cells = [cell(row.get(share), ".0f", " %", 100) for share in shares]
         patterns = (("+.1f", "detail_db"), (".2f", "texture"), (".1f", "fidelity_db"), (".1f", "seconds"))
         cells += [cell(row.get(figure), pattern) for pattern, figure in patterns]
         lines.append(f"| {name} | {row['pictures']} | {' | '.join(cells)} |")
@@ -71,13 +75,17 @@ def contact_sheet(methods: dict[str, list[Path]]) -> Image.Image:
     return sheet
 
 
-def write_page(page: Path, figures: dict, pictures: dict, settings: tuple) -> None:
-    """Replace what stands between the page's markers; a sheet of each size lies in the folder `images` beside it."""
+def write_page(page: Path, network: str, figures: dict, pictures: dict, settings: tuple) -> None:
+    """Replace what stands between the page's markers of a network; a sheet of each size lies in the folder `images` beside it."""
     text, sections = page.read_text("utf-8"), []
     for side, rows in figures.items():
-        picture = page.parent / "images" / f"{page.stem}_{side}.jpg"
+        picture = page.parent / "images" / f"{page.stem}_{network.lower()}_{side}.jpg"
         contact_sheet(pictures[side]).save(picture, quality=85)
-        sections += [f"## {title(side, *settings)}", table(rows), f"![Seeds 0 to 5 of every method](images/{picture.name})"]
-    first, last = "<!-- figures -->", "<!-- /figures -->"
+        sections += [
+            f"### {title(network, side, *settings)}",
+            table(rows),
+            f"![Seeds 0 to 5 of every method](images/{picture.name})",
+        ]
+    first, last = f"<!-- {network} -->", f"<!-- /{network} -->"
     before, _, after = text.partition(first)
     page.write_text(f"{before}{first}\n\n" + "\n\n".join(sections) + f"\n\n{last}{after.partition(last)[2]}", "utf-8")

@@ -65,7 +65,7 @@ def drawn(name: str, work: Work) -> torch.Tensor:
         work = with_size(work, work.times)
     if name == "FreeScale":
         return methods.freescale(work, {"seed": work.seed})
-    return methods.ALL[name](work)
+    return methods.OF_U_NETS[name](work)
 
 
 def with_size(work: Work, times: int) -> Work:

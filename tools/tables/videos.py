@@ -44,6 +44,6 @@ def drawn(name: str, work: Work) -> torch.Tensor:
     if name == REFERENCE:
         return work.picture(work.base())
     if name not in ("FreeScale", RGB, DILATED_UP):
-        return methods.ALL[name](work)
+        return methods.OF_U_NETS[name](work)
     dilation = {"preset": methods.DILATED_UP} if name == DILATED_UP else {}
     return methods.freescale(work, {"seed": work.seed}, dilation, resize_in="pixels" if name == RGB else "latent")

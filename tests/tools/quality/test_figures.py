@@ -64,7 +64,8 @@ def test_intervals():
 
 
 def test_a_summary_counts_and_compares_with_the_truth(tmp_path):
-    row = {"pupils": 2, "mouths": 1, "detail_energy": 1.0, "texture": 0.2, "fidelity_db": 30.0, "seconds": 4.0, "commit": "abc"}
+    row = {"pupils": 2, "mouths": 1, "detail_energy": 1.0, "texture": 0.2, "fidelity_db": 30.0, "seconds": 4.0}
+    row |= {"off_colour": 0.1, "commit": "abc"}
     rows = [row, {**row, "pupils": 4, "mouths": 2, "seconds": 6.0}, {**row, "pupils": 1, "seconds": None}, row]
     figures = summary(rows, [{**row, "detail_energy": 10.0}])
     assert figures["pictures"] == 4 and figures["drawn_at"] == {"abc": 4}
@@ -72,7 +73,9 @@ def test_a_summary_counts_and_compares_with_the_truth(tmp_path):
     assert figures["repeated_parts"]["value"] == 0.25
     assert figures["detail_db"] == {"value": -10, "interval": (-10, -10)}
     [line] = [line for line in table({"ours": figures}).splitlines() if line.startswith("| ours")]
-    assert "| 4 | 50 % (15 … 85) | 25 % (5 … 70) | -10.0 | 0.20 | 30.0 | 4.0 (4.0 … 6.0) |" in line  # one picture was not timed
+    assert (
+        "| 4 | 50 % (15 … 85) | 25 % (5 … 70) | 10 % | -10.0 | 0.20 | 30.0 | 4.0 (4.0 … 6.0) |" in line
+    )  # one picture was not timed
     for name in ("a", "b"):
         drawing(1, 64).save(tmp_path / f"{name}.png")
     assert contact_sheet({"x": [tmp_path / "a.png"] * 9, "y": [tmp_path / "b.png"]}).size == (6 * 164 + 4, 2 * (160 + 15 + 8))
