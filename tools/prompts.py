@@ -84,6 +84,7 @@ def upstream(prompt: dict, node: str) -> set[str]:
 
 def saved_images(outputs: dict, prompt: dict, folder: Path) -> list[Path]:
     """The image files of a run in the order of the stages: a later stage depends on more nodes."""
-    in_order = sorted(outputs, key=lambda node: len(upstream(prompt, node)))
-    images = [image for node in in_order for image in outputs[node].get("images", []) if image["type"] == "output"]
+    saved = {node: [image for image in out.get("images", []) if image["type"] == "output"] for node, out in outputs.items()}
+    in_order = sorted((node for node in saved if saved[node]), key=lambda node: len(upstream(prompt, node)))
+    images = [image for node in in_order for image in saved[node]]
     return [folder / image["subfolder"] / image["filename"] for image in images]

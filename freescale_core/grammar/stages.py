@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from math import floor
 
 from ..geometry import LARGEST_SIDE
 from .lists import entries
 
 SIDE_STEP = 8  # px; sides of every model's pictures are multiples of it
 MOST_STAGES = 16
+LARGEST_FACTOR = 64  # of one stage: from the smallest native pictures, 256 px, to the largest side
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ def parse_stages(text: str, step: int = SIDE_STEP) -> list[StageSize]:
     """
     stages = []
     for part in entries(text):
-        if match := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*[x×]", part):
+        if match := re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)\s*[x×]", part):
             factor = float(match[1])
             if factor < 1:
                 raise ValueError(f"“{part}” would make the picture smaller: write a factor of 1x or more")
+            if factor > LARGEST_FACTOR:
+                raise ValueError(f"“{part}” is too much at once: write a factor of {LARGEST_FACTOR}x at most, better 2x, 2x")
             stages.append(StageSize(factor=factor))
         elif match := re.fullmatch(r"(\d{1,6})\s*[x×]\s*(\d{1,6})", part):
             width, height = int(match[1]), int(match[2])
@@ -59,7 +63,8 @@ def stage_sizes(text: str, height: int, width: int, step: int = SIDE_STEP) -> li
         if stage.size and (new[0] < height or new[1] < width):
             raise ValueError(f"{named} is smaller than the {width}x{height} picture before it: stages can only grow")
         if max(new) > LARGEST_SIDE:
-            raise ValueError(f"{named} is too large: a side may have {LARGEST_SIDE} px at most")
+            most = floor(100 * LARGEST_SIDE / max(height, width)) / 100
+            raise ValueError(f"{named} is too large: a side may have {LARGEST_SIDE} px at most, which is {most:g}x here")
         height, width = new
         sizes.append(new)
     return sizes

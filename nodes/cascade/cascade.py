@@ -5,16 +5,26 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...freescale_core.grammar.stages import parse_stages, stage_sizes
-from ..host.checks import checked
-from ..host.errors import bad_input, parsed, validity
+from ..host.checks import checked, when_queued
+from ..host.errors import bad_input, parsed
 from ..host.family import family_of
 from ..host.memory import require_memory
 from ..host.schema import where_known
 from ..host.stage.enlarge import require_enlargeable
 from ..host.stage.expansion import expanded, in_queue
-from ..host.stage.plan import Stage, frames_at_once, plan_sigmas, require_source
+from ..host.stage.plan import (
+    Stage,
+    frames_at_once,
+    plan_sigmas,
+    require_one_source,
+    require_sampler,
+    require_source,
+    warn_of_nothing,
+)
 from .inputs import SETTINGS, SOURCES
 from .stage import NAME, FreeScaleCascadeStage
+
+MISSING = object()  # what nothing is wired to
 
 
 class SelfCascadeUpscale(io.ComfyNode):
@@ -81,9 +91,14 @@ class SelfCascadeUpscale(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, stages: list[str | None] | None = None) -> bool | str:
-        """Refuse a mistyped stage list when Queue is pressed."""
-        return validity(NAME, "stages", stages[0] if stages else None, parse_stages)
+    @when_queued
+    def validate_inputs(cls, stages=None, sampler_name=None, latent_image=MISSING, image=MISSING) -> None:
+        """Refuse a mistyped stage list, a sampler that cannot blend, and two sources or none when Queue is pressed."""
+        if stages is not None:
+            parsed(NAME, "stages", stages, parse_stages)
+        if sampler_name is not None:
+            require_sampler(NAME, sampler_name)
+        require_one_source(NAME, latent_image is not MISSING, image is not MISSING)
 
     @classmethod
     def execute(cls, **inputs) -> io.NodeOutput:
@@ -99,6 +114,7 @@ class SelfCascadeUpscale(io.ComfyNode):
     ) -> list[tuple[int, int]]:
         """(height, width) px of each stage, once all of them are known to be possible."""
         height, width = require_source(NAME, model, vae, latent_image, image)
+        warn_of_nothing(NAME, latent_image)
         family = family_of(model, NAME)
         require_enlargeable(NAME, family, positive=positive, negative=negative)
         sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width, family.side_step))

@@ -74,7 +74,7 @@ SETTINGS = [
     io.Float.Input(
         "denoise",
         default=0.7,
-        min=0.0,
+        min=0.01,
         max=1.0,
         step=0.01,
         tooltip="How far back each stage starts: 0.7 of the noise schedule. Larger re-draws more.",

@@ -40,6 +40,27 @@ def checked(execute: Callable) -> Callable:
     return execute_checked
 
 
+def when_queued(validate: Callable) -> Callable:
+    """A node's `validate_inputs` of several inputs, which raises what it refuses.
+
+    It gets what is typed; a link is None until the node runs, and what nothing is wired to is not given. The host does not look
+    at the inputs that are named there, and would tell a returned text once for each of them.
+    """
+
+    @functools.wraps(validate)
+    def validate_typed(cls, **inputs):
+        inputs = {name: value[0] if isinstance(value, list | tuple) else value for name, value in inputs.items()}
+        schema = cls.define_schema()
+        for declared in schema.inputs:
+            if inputs.get(declared.id) is not None and declared.io_type != "STRING":  # texts are read by what asks for them
+                CHECKS[declared.io_type](schema.display_name, declared, inputs[declared.id])
+        validate(cls, **inputs)
+        return True
+
+    validate_typed.__signature__ = inspect.signature(validate)  # type: ignore[attr-defined]  # by which the host knows the inputs
+    return validate_typed
+
+
 def _may_be_left_out(declared: io.Input) -> bool:
     """A socket; the value of a widget is always there."""
     return declared.optional and not hasattr(declared, "default")

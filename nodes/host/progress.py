@@ -13,7 +13,10 @@ Show = Callable[[str], None]
 
 
 def stage_display(hidden: Any, width: int, height: int) -> Show:
-    """What shows a text after "stage k of n" on the cascade's node. `hidden` has the stage's unique_id and the running graph."""
+    """What shows a text after "stage k of n" and the size on the cascade's node.
+
+    `hidden` has the stage's unique_id and the running graph.
+    """
     if not in_queue(hidden):
         return lambda text: None
     graph, own_id = hidden.dynprompt, hidden.unique_id
@@ -23,7 +26,8 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
     ]
     if parent is None or own_id not in siblings:  # wired by hand
         return lambda text: None
-    title = f"stage {own_id.rsplit('stage', 1)[-1]} of {len(siblings)}: {width} × {height} px"
+    place = f"stage {own_id.rsplit('stage', 1)[-1]} of {len(siblings)}: " if len(siblings) > 1 else ""
+    title = f"{place}{width} × {height} px"
     shown_on = graph.get_display_node_id(own_id)
     return lambda text: PromptServer.instance.send_progress_text(f"{title}, {text}", shown_on)
 

@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 
 from ...freescale_core.grammar.blocks import parse_blocks
-from ..host.checks import checked
-from ..host.errors import parsed, require_order, validity
+from ..host.checks import checked, when_queued
+from ..host.errors import parsed, require_order
 from ..host.family import family_of
 from ..host.scale_fusion import BOTH, BRANCHES, ScaleFusion, with_scale_fusion
 from ..host.schema import advanced, where_known
@@ -12,6 +12,7 @@ from ..inputs import MODEL, NATIVE_SIZE
 
 NAME = "FreeScale Scale Fusion"
 CUSTOM = "custom"
+IDLE = "so nothing would happen"
 # name → global_attention, and how far windows are to save time: never, on transformers, everywhere
 PRESETS = {
     "Exact": ("full", False, False),
@@ -159,9 +160,13 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, blocks: str | None = None) -> bool | str:
-        """Refuse a mistyped block list when Queue is pressed."""
-        return validity(NAME, "blocks", blocks, parse_blocks)
+    @when_queued
+    def validate_inputs(cls, blocks=None, start_percent=None, end_percent=None) -> None:
+        """Refuse a mistyped block list, and an end before the start, when Queue is pressed."""
+        if blocks is not None:
+            parsed(NAME, "blocks", blocks, parse_blocks)
+        if start_percent is not None and end_percent is not None:
+            require_order(NAME, "start_percent", start_percent, end_percent, IDLE)
 
     @classmethod
     @checked
@@ -181,7 +186,7 @@ class ScaleFusionAttentionPatch(io.ComfyNode):
         rope_factor=0.0,
     ) -> io.NodeOutput:
         family_of(model, NAME)
-        require_order(NAME, "start_percent", start_percent, end_percent, "so nothing would happen")
+        require_order(NAME, "start_percent", start_percent, end_percent, IDLE)
         global_attention, fast, draft = PRESETS.get(preset, (global_attention, False, False))
         settings = ScaleFusion(
             branches=branches,

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.checks import checked
+from ..host.checks import checked, when_queued
 from ..host.errors import require_order
 from ..host.family import unet_of
 from ..host.rivals.fouriscale import with_fouriscale
@@ -11,6 +11,7 @@ from ..inputs import NATIVE_SIZE
 from .inputs import MODEL, PATCHED
 
 NAME = "FreeScale Rival FouriScale"
+STOPPED = "where the method stops"
 
 
 class FreeScaleRivalFouriScale(io.ComfyNode):
@@ -53,8 +54,15 @@ class FreeScaleRivalFouriScale(io.ComfyNode):
         )
 
     @classmethod
+    @when_queued
+    def validate_inputs(cls, full_percent=None, end_percent=None) -> None:
+        """Refuse an end before the full effect's when Queue is pressed."""
+        if full_percent is not None and end_percent is not None:
+            require_order(NAME, "full_percent", full_percent, end_percent, STOPPED)
+
+    @classmethod
     @checked
     def execute(cls, model, full_percent, end_percent, native_size) -> io.NodeOutput:
         unet_of(model, NAME)
-        require_order(NAME, "full_percent", full_percent, end_percent, "where the method stops")
+        require_order(NAME, "full_percent", full_percent, end_percent, STOPPED)
         return io.NodeOutput(with_fouriscale(model, full_percent, end_percent, native_size, NAME))

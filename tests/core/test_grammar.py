@@ -87,6 +87,7 @@ def test_stages(text, expected):
         ("x2", "“x2” is not a stage"),
         ("-2x", "“-2x” is not a stage"),
         ("0.5x", "“0.5x” would make the picture smaller: write a factor of 1x or more"),
+        ("2x, 1000x", "“1000x” is too much at once: write a factor of 64x at most"),
         ("2047x2048", "“2047x2048” is not a multiple of 8 px: write 2048x2048"),
         ("2x, 2044x1001", "“2044x1001” is not a multiple of 8 px: write 2048x1000"),
         ("0x64", "“0x64” is not a multiple of 8 px: write 8x64"),
@@ -111,7 +112,7 @@ def test_sizes():
     [
         ("1024x2048", "1024x2048 is smaller than the 1216x832 picture before it: stages can only grow"),
         ("2x, 2048x2048", "2048x2048 is smaller than the 2432x1664 picture before it"),
-        ("2x, 10x", "24320x16640 is too large: a side may have 16384 px at most"),
+        ("2x, 10x", "24320x16640 is too large: a side may have 16384 px at most, which is 6.73x here"),
     ],
 )
 def test_sizes_errors(text, message):

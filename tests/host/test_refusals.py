@@ -30,5 +30,6 @@ def test_bad_settings_are_refused_by_name(model, call, words):
 
 def test_mistyped_lists_are_refused_when_queued():
     assert ScaleFusionAttentionPatch.validate_inputs(blocks="all") is True
-    assert "FreeScale Scale Fusion › blocks = 'dwn'" in ScaleFusionAttentionPatch.validate_inputs(blocks="dwn")
+    with pytest.raises(ValueError, match="FreeScale Scale Fusion › blocks = 'dwn'"):
+        ScaleFusionAttentionPatch.validate_inputs(blocks="dwn")
     assert "FreeScale Restrained Dilation › layers = 'dwn'" in RestrainedDilation.validate_inputs(layers="dwn")

@@ -98,7 +98,8 @@ TABLE = {
     "a factor that shrinks": (setting("cascade", stages="0.5x"), CASCADE, "stages", "0.5x", "write a factor of 1x or more"),
     "a size that shrinks": (setting("cascade", stages="128x128, 96x128"), CASCADE, "stages", "96x128", "stages can only grow"),
     "a size off the grid": (setting("cascade", stages="100x100"), CASCADE, "stages", "100x100", "write 96x96"),
-    "a huge factor": (setting("cascade", stages="2x, 999x"), CASCADE, "stages", "999x", "16384 px at most"),
+    "a huge factor": (setting("cascade", stages="2x, 999x"), CASCADE, "stages", "999x", "write a factor of 64x at most"),
+    "a factor that is too large": (setting("cascade", stages="63x, 63x"), CASCADE, "stages", "63x", "16384 px at most, which is 4.06x"),
     "a huge size": (setting("cascade", stages="800000x800000"), CASCADE, "stages", "800000x800000", "16384 px at most"),
     "neither latent nor image": (unwire("cascade", "latent_image"), CASCADE, "latent_image, image", "none", "wire exactly one"),
     "both latent and image": (picture, CASCADE, "latent_image, image", "both", "wire exactly one"),
@@ -119,7 +120,7 @@ TABLE = {
     "NaN in the latent": (broken, CASCADE, "latent_image", "NaN", "Look at the sampler before it"),
     "NaN in the image": (together(broken, decoded, unwire("cascade", "latent_image")), CASCADE, "image", "NaN", "Look for the node before it"),
     "zero steps": (setting("cascade", steps=0), CASCADE, "steps", "0", "smaller than min of 1"),
-    "denoise too small": (setting("cascade", denoise=0.0), CASCADE, "denoise", "0.0", "Raise denoise or steps"),
+    "denoise too small": (setting("cascade", denoise=0.0), CASCADE, "denoise", "0.0", "min of 0.01"),
     "a sampler that scales its state": (setting("cascade", sampler_name="uni_pc"), CASCADE, "sampler_name", "uni", "Take euler"),
     "a sampler that corrects its state": (setting("cascade", sampler_name="sa_solver"), CASCADE, "sampler_name", "sa_solver", "Take euler"),
     "a transformer with SDXL's VAE": (with_node("sd3", "UNETLoader", transformer, to="cascade.model"), CASCADE, "vae", "4 channels", "latents have 16"),
@@ -151,6 +152,20 @@ def test_refused_before_sampling(comfy, case):
     assert not run.all("text"), "a stage began"
     for word in (node, name, value, remedy):
         assert word in run.error, f"{word!r} is not in: {run.error}"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "neither latent nor image", "both latent and image", "a sampler that scales its state", "start after end",
+        "stages that do not parse", "a huge factor", "no stages",
+    ],
+)  # fmt: skip
+def test_what_can_be_seen_in_the_workflow_is_refused_once_and_before_anything_runs(comfy, case):
+    prompt = base()
+    TABLE[case][0](prompt)
+    run = comfy.run(prompt)
+    assert run.ending == "refused" and run.error.count(TABLE[case][-1]) == 1
 
 
 def test_blend_sampler_refuses_what_it_cannot_blend(comfy):

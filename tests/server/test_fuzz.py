@@ -204,7 +204,8 @@ def check(run, size: tuple[int, int] | None, good: bool) -> None:
     if run.ending == "refused" or run.refused:
         [answer] = run.all("refused") or [{"node_errors": run.refused}]
         problems = [problem for node in answer["node_errors"].values() for problem in node["errors"]]
-        assert problems and not good and not [problem for problem in problems if problem["type"].startswith("exception")]
+        assert problems and not good
+        assert all(re.match(OURS, problem["details"]) for problem in problems if problem["type"].startswith("exception"))
     elif run.ending == "execution_error":
         [error] = run.all("execution_error")
         assert error["exception_type"].endswith("ValueError") and re.match(OURS, error["exception_message"]), (

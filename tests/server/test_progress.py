@@ -2,6 +2,7 @@
 
 import io
 import re
+import urllib.request
 
 import numpy as np
 import pytest
@@ -46,11 +47,24 @@ def test_progress_previews_and_the_stage_are_shown_on_the_cascade(comfy, prompt)
         assert width == height > 0
 
 
-def test_a_stage_of_native_size_says_that_the_patches_do_not_act(comfy, prompt):
+def test_an_only_stage_has_no_number_and_says_at_the_native_size_that_the_patches_do_not_act(comfy, prompt):
     prompt[comfy.find(prompt, "SelfCascadeUpscale")]["inputs"].update(stages="1x", seed=17)
     _, text = comfy.run(prompt).all("text")[0]
-    assert text.startswith("stage 1 of 1: 192 × 192 px, ")
+    assert text.startswith("192 × 192 px, ")
     assert text.endswith(" (about the model's native size: Scale Fusion and dilation do not act)")
+
+
+def test_a_leap_and_an_empty_latent_are_told(comfy):
+    latent = {"width": 64, "height": 64, "batch_size": 1}
+    prompt = comfy.one_cascade(steps=5, native_size=192, stages="3x")
+    cascade = comfy.find(prompt, "SelfCascadeUpscale")
+    prompt["empty"] = {"class_type": "EmptyLatentImage", "inputs": latent}
+    prompt[cascade]["inputs"]["latent_image"] = ["empty", 0]
+    _, text = comfy.run(prompt).all("text")[0]
+    assert "3x at once leaves little of the picture to hold on to; 2x, 2x keeps more" in text
+    log = comfy.server.log.read_text("utf-8", "replace")
+    assert "FreeScale Cascade: 3x at once leaves little" in log
+    assert "FreeScale Cascade › latent_image: it is empty. Wire the LATENT of a sampler" in log
 
 
 def between(run, first: str, last: str) -> list:
@@ -102,3 +116,22 @@ def test_cancel_stops_within_a_step_and_leaves_no_trace(comfy, prompt):
     assert not undisturbed.all("execution_cached")[0]["nodes"]
     for one, two in zip(interrupted.pictures, undisturbed.pictures, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_finished_stage_is_kept_when_a_later_one_is_cancelled(comfy, prompt):
+    cascade = comfy.find(prompt, "SelfCascadeUpscale")
+    prompt[cascade]["inputs"].update(seed=14, stages="1.25x, 1.25x")
+
+    def cancel_in_the_second_stage(kind, data):
+        if kind == "progress" and data["node"].endswith("stage2"):
+            comfy.server.post("/interrupt", {})
+
+    run = comfy.run(prompt, cancel_in_the_second_stage)
+    assert run.ending == "execution_interrupted"
+    [shown] = [data for data in run.all("executed") if data["node"].endswith("picture1")]
+    assert shown["display_node"] == cascade and run.outputs[shown["node"]] == shown["output"]
+    [kept] = shown["output"]["images"]
+    address = f"/view?filename={kept['filename']}&type={kept['type']}&subfolder={kept['subfolder']}"
+    with urllib.request.urlopen(comfy.server.url + address) as file:
+        first = np.asarray(Image.open(file).convert("RGB"))
+    np.testing.assert_array_equal(first, comfy.run(prompt).pictures[1])

@@ -1,5 +1,6 @@
 """What a stage is asked for, and whether it can be done: checked before any work starts."""
 
+import logging
 from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
@@ -58,16 +59,22 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
                 problem = f"{lengths}. Leave the last {len(image) - fitting} out, or give pictures one at a time"
                 raise bad_input(node, "image", f"{len(image)} frames", problem)
         return height, width
-    if latent is None or image is not None:
+    require_one_source(node, latent is not None, image is not None)
+    latent = cast(dict, latent)
+    require_latent(node, "latent_image", family, family.as_latent(latent["samples"]))
+    return family.picture_size(*latent["samples"].shape[-2:])
+
+
+def require_one_source(node: str, latent: bool, image: bool) -> None:
+    """Refuse a cascade with both kinds of input or with neither, by which of them there are."""
+    if latent == image:
         problem = "wire exactly one of them: the LATENT of a sampler, or an IMAGE to enlarge"
-        if latent is not None:
+        if latent:
             problem += (
                 ". Nodes that fill free inputs by type, as Use Everywhere does, fill both: restrict them to the name of the one "
                 "that you want, or let this node reject their links"
             )
-        raise bad_input(node, "latent_image, image", "none" if latent is None else "both", problem)
-    require_latent(node, "latent_image", family, family.as_latent(latent["samples"]))
-    return family.picture_size(*latent["samples"].shape[-2:])
+        raise bad_input(node, "latent_image, image", "both" if latent else "none", problem)
 
 
 def frames_at_once(family: Family, vae: Any, latent: dict | None, image: torch.Tensor | None) -> int:
@@ -97,9 +104,20 @@ def require_aspect(node: str, detail_map: torch.Tensor, height: int, width: int)
         raise bad_input(node, "detail_map", f"{own_width}x{own_height}", problem)
 
 
+def warn_of_nothing(node: str, latent: dict | None) -> None:
+    """Say it where a latent is empty, as Empty Latent Image gives it: a stage would enlarge a grey picture."""
+    if latent is not None and not latent["samples"].any():
+        logging.warning(f"{node} › latent_image: it is empty. Wire the LATENT of a sampler, which holds a picture.")
+
+
+def require_sampler(node: str, name: str) -> None:
+    """Refuse a sampler of the host's by whose name no blend is defined."""
+    require_blendable(comfy.samplers.sampler_object(name), node, "sampler_name")
+
+
 def plan_sigmas(node: str, model: ModelPatcher, stage: Stage) -> torch.Tensor:
     """The stage's sigmas [n + 1]; ValueError where its sampler, schedule or detail map cannot be used."""
-    require_blendable(comfy.samplers.sampler_object(stage.sampler_name), node, "sampler_name")
+    require_sampler(node, stage.sampler_name)
     if stage.detail_map is not None:
         require_aspect(node, stage.detail_map, stage.height, stage.width)
     family = family_of(model, node)

@@ -1,5 +1,6 @@
 """Running a stage: resize, restart, sample under the blend, decode."""
 
+import logging
 from typing import Any
 
 import comfy.model_management
@@ -31,6 +32,7 @@ OF_THE_SAMPLER = (
     "backend does: start ComfyUI without --use-sage-attention, --fast or --fp16-unet, lower cfg, or leave out what patches "
     "the model"
 )
+LEAP = 3.0  # times the picture before
 PLACED_ON = (
     "freescale_placed_on"  # in a LATENT: (h, w) cells of the picture before the first stage, on which prompts have their areas
 )
@@ -77,12 +79,11 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         size_of_all = batch * vae.upscale_ratio[0](frames // batch) * stage.height * stage.width * 3 * torch.float32.itemsize
         memory += f" and {memory_text(size_of_all)} of RAM for the film's pictures"
     inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
-    show(f"{steps} steps, at least {memory}{inactive}{first_step_text()}")
+    before = family.picture_size(*latent["samples"].shape[-2:]) if image is None else image.shape[1:3]
+    show(f"{steps} steps, at least {memory}{inactive}{_told_of_a_leap(node, stage, before)}{first_step_text()}")
     z = _finite(reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
-    if PLACED_ON not in carried:
-        before = family.picture_size(*latent["samples"].shape[-2:]) if image is None else image.shape[1:3]
-        carried[PLACED_ON] = family.latent_size(*before)
+    carried.setdefault(PLACED_ON, family.latent_size(*before))
     noise = comfy.sample.prepare_noise(z, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
     positive, negative = (
@@ -107,6 +108,16 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     _finite(samples, node, stage, OF_THE_SAMPLER)
     picture = _finite(pictures.decode(vae, samples, stage.vae_tiling), node, stage, OF_THE_VAE)
     return picture, {**carried, "samples": samples}
+
+
+def _told_of_a_leap(node: str, stage: Stage, before: tuple[int, int]) -> str:
+    """What is said of a stage that enlarges too much at once."""
+    times = max(new / old for new, old in zip((stage.height, stage.width), before))
+    if times < LEAP:
+        return ""
+    advice = f"{times:.3g}x at once leaves little of the picture to hold on to; 2x, 2x keeps more"
+    logging.warning(f"{node}: {advice}.")
+    return f". {advice}"
 
 
 def _finite(values: torch.Tensor, node: str, stage: Stage, cause: str) -> torch.Tensor:
