@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .blur import blur_tokens
 from .chunks import in_chunks, in_halves
-from .rotary import Grid, Rotary, turned
+from .rotary import Grid, Rotary, RotaryAcrossHeads, turned
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 LEAST_WEIGHT = 1e-3  # of a window's outermost tokens
@@ -66,7 +66,7 @@ class Tokens:
     v: Tensor
     mask: Tensor | None
     sequence: Sequence
-    rotary: Rotary
+    rotary: Rotary | RotaryAcrossHeads
     native: Grid  # tokens of a native picture of this aspect
     native_padding: int
     attend: Attend
@@ -149,7 +149,7 @@ def lattice_attention(tokens: Tokens, strides: Grid) -> Tensor:
     text, picture = tokens.rotary.lattice(sequence.grid, size, strides)
     padding = text.expand(sequence.padding, -1)
     turns = torch.cat([text.expand(sequence.text, -1), picture.repeat(sequence.frames, 1), padding])
-    q, k = turned(tokens.q, turns), turned(tokens.k, turns)
+    q, k = (turned(x, turns, tokens.rotary.split) for x in (tokens.q, tokens.k))
     other, kept = sequence.other(), sequence.other(tokens.native_padding)
     out, seen, count = torch.empty_like(tokens.q), 0.0, 0
     for a in range(strides[0]):
