@@ -21,9 +21,9 @@ class Rotary:
     """Where a family of transformers places its tokens. Axis 0 is time or the text's own, 1 height, 2 width."""
 
     axes: tuple[int, ...]  # channels of a head that each axis turns
-    theta: float
+    theta: float  # of height and width
     centred: bool = False  # the picture's middle is 0 and the text goes on from its edge on every axis, as in Qwen-Image
-    split = False  # pairs are interleaved
+    split: bool = False  # pairs are (j, j + D/2), and not (2j, 2j + 1)
 
     def window(self, grid: Grid, size: Grid, corners: Tensor) -> Tensor:
         """[n, D/2] for text beside windows at (y, x) `corners` [n, 2]: as a model on a native picture of that window sees it."""

@@ -54,6 +54,11 @@ LTX2 = {
     "audio_cross_attention_dim": 32, "audio_attention_head_dim": 8, "audio_num_attention_heads": 4, "connector_attention_head_dim": 8,
     "connector_num_attention_heads": 2, "connector_num_layers": 1,
 }  # fmt: skip
+ANIMA = dict(
+    image_model="anima", in_channels=16, out_channels=16, max_img_h=240, max_img_w=240, max_frames=128, patch_spatial=2, patch_temporal=1,
+    model_channels=64, num_heads=2, num_blocks=1, crossattn_emb_channels=1024, use_adaln_lora=True, adaln_lora_dim=16, pos_emb_cls="rope3d",
+    rope_h_extrapolation_ratio=4.0, rope_w_extrapolation_ratio=4.0,
+)  # fmt: skip
 KREA = dict(
     image_model="krea2", features=64, tdim=32, txtdim=16, heads=4, kvheads=2, layers=1, txtlayers=2, txtheads=2, txtkvheads=2,
 )  # fmt: skip
@@ -92,6 +97,7 @@ KINDS = {
         "Wan": Kind("WAN21_T2V", WAN, frames=(3,)),
         "LTX-Video": Kind("LTXV", LTX, channels=128, cell=32, patch=1, frames=(3,), rounding=1e-3),
         "LTX-2": Kind("LTXAV", LTX2, channels=128, cell=32, patch=1, frames=(3,), context=2 * CONTEXT, rounding=1e-3),
+        "Anima": Kind("Anima", ANIMA, frames=(1,), context=1024),
         "Krea 2": Kind("Krea2", KREA),
     }.items()
     if hasattr(hosts, kind.host)

@@ -24,7 +24,7 @@ FILMS = {  # those that draw films: native (height, width) px by the channels of
     "LTXVModel": {2048: (512, 768), 4096: (704, 1216)},
 }
 OF_ONE_SIZE = ("vace_frames", "time_dim_concat", "camera_conditions", "pose_video_latent", "face_video_pixels", "keyframe_idxs")
-WIDTHS = ("hidden_size", "inner_dim", "dim")  # where networks keep the channels of a token
+WIDTHS = ("hidden_size", "inner_dim", "dim", "model_channels")  # where networks keep the channels of a token
 THETA = 10000.0  # of LTX, whatever a checkpoint says
 TENSORS = 7  # of a token's channels that a block holds at once, at least: FLUX's widest layer
 
@@ -108,7 +108,9 @@ class Transformer(Family):
 def layout_of(network: torch.nn.Module) -> Layout | None:
     """By the classes of ComfyUI's networks: their forwards place the tokens."""
     if type(network).__name__ in ("LTXVModel", "LTXAVModel"):
-        return Layout(_across_heads(network), joint=False, channels=_channels(network))
+        return Layout(_ltx(network), joint=False, channels=_channels(network))
+    if type(network).__name__ == "Anima":
+        return Layout(_cosmos(network), joint=False)
     embedder = next((getattr(network, name) for name in ("pe_embedder", "rope_embedder") if hasattr(network, name)), None)
     if embedder is None or not hasattr(embedder, "axes_dim"):
         return None
@@ -129,7 +131,14 @@ def _is(network: torch.nn.Module, *names: str) -> bool:
     return any(kind.__name__ in names and kind.__module__.startswith("comfy.ldm.") for kind in type(network).__mro__)
 
 
-def _across_heads(network: Any) -> RotaryAcrossHeads:
+def _cosmos(network: Any) -> Rotary:
+    """Anima's positions, those of Cosmos Predict 2."""
+    channels = network.model_channels // network.num_heads
+    side = channels // 6 * 2
+    return Rotary((channels - 2 * side, side, side), 10000.0 * network.pos_embedder.h_ntk_factor, split=True)
+
+
+def _ltx(network: Any) -> RotaryAcrossHeads:
     """LTX's positions: −1 … 1 for 0 … so many px."""
     channels = _channels(network)
     grid = getattr(network, "freq_grid_generator", None)  # of younger hosts; the host's own rounding counts
@@ -146,5 +155,5 @@ def _channels(network: torch.nn.Module) -> int:
 
 def _patch(network: torch.nn.Module) -> int:
     """Cells of a token's side."""
-    patch = getattr(network, "patch_size", getattr(network, "patch", 1))
+    patch = next((getattr(network, name) for name in ("patch_size", "patch", "patch_spatial") if hasattr(network, name)), 1)
     return int(patch[-1] if isinstance(patch, tuple | list) else patch or 1)
