@@ -204,6 +204,12 @@ def test_settings_of_u_nets_are_refused_with_the_value_that_was_typed(setting, v
         fusion(transformers.build(FLUX), **{setting: value})
 
 
+def test_positions_that_cannot_be_stretched_are_not_asked_to():
+    with pytest.raises(ValueError, match="^FreeScale Scale Fusion › rope_factor = 10.0: the positions of LTXV cannot be"):
+        fusion(transformers.build(KINDS["LTX-Video"]), rope_factor=10.0)
+    assert fusion(transformers.build(FLUX), rope_factor=10.0)
+
+
 class OwnAttention(torch.nn.Module):
     """Stands for another pack's block in a network of the host's (nunchaku's): nothing of the call reaches its attention."""
 
@@ -261,6 +267,17 @@ def test_references_leave_the_attention_alone_and_say_so_once(kind, caplog):
         "FreeScale Scale Fusion: its attention has other tokens than the picture and the prompt, as reference pictures and guides "
         "bring them. Such layers keep their own attention."
     ]
+
+
+@pytest.mark.parametrize("name", ["Wan", "LTX-Video"])
+def test_a_text_as_long_as_the_film_is_not_taken_for_it(name, caplog):
+    """Nothing tells attention over it from the film's own, so that both are left alone."""
+    kind = KINDS[name]
+    model, x = transformers.build(kind), transformers.latent(kind, 256, 256)
+    text = 3 * kind.size(256 // kind.patch) ** 2
+    assert torch.equal(predicted(fusion(model), kind, x, text=text), predicted(model, kind, x, text=text))
+    assert len(warnings_of(caplog)) == 1 and "other tokens than the picture" in caplog.text
+    assert not torch.equal(predicted(fusion(model), kind, x, text=text - 1), predicted(model, kind, x, text=text - 1))
 
 
 REFERENCES = {"reference_latents": [transformers.latent(FLUX, 128, 128, seed=3)]}

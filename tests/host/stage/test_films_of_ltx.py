@@ -1,5 +1,6 @@
 """The cascade on LTX's films: cells of 32 px, a frame for 8, and guides among the frames."""
 
+import comfy.supported_models as hosts
 import families
 import pytest
 import torch
@@ -7,6 +8,7 @@ import transformers
 from comfy_extras.nodes_lt import LTXVAddGuide, LTXVCropGuides, LTXVImgToVideo
 from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host import pictures
+from freescale.nodes.host.family import family_of
 from staging import SETTINGS
 from transformers import KINDS
 
@@ -60,6 +62,16 @@ def test_the_first_frame_of_an_image_to_video_film_stays_what_it_was_enlarged_to
     assert torch.allclose(latent["samples"][:, :, 0], expected[:, :, 0], atol=1e-5)
     assert not torch.allclose(latent["samples"][:, :, 1], expected[:, :, 1], atol=0.1)
     assert torch.equal(latent["noise_mask"], start["noise_mask"])
+
+
+@pytest.mark.parametrize(("heads", "native"), [(32, (512, 768)), (64, (704, 1216))], ids=["2B", "13B"])
+def test_its_native_size_is_known_by_its_width(heads, native):
+    """And a call's memory is counted by that width: 7 tensors of 4 bytes for each of 24 × 16 tokens and 3 frames."""
+    unet = {**transformers.LTX, "num_layers": 0, "num_attention_heads": heads, "attention_head_dim": 64}
+    config = families.configured(hosts.LTXV, unet, native=None)
+    family = family_of(families.patcher(config.get_model({}, "", device="meta")))
+    assert family.native == native and family.side_step == 32
+    assert family.call_bytes(3, 512, 768) == 7 * heads * 64 * 4 * 3 * 24 * 16
 
 
 @pytest.fixture
