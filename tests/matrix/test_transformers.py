@@ -6,6 +6,7 @@ import families
 import pytest
 import torch
 import transformers
+from comfy.ldm.hunyuan_video.model import HunyuanVideoParams
 from freescale.nodes.host.family import family_of
 from freescale.nodes.host.stage.blend import BlendSampler
 from transformers import KINDS, Kind
@@ -14,6 +15,7 @@ TABLE = "Transformers"
 SIGMAS = torch.tensor([0.75, 0.5, 0.2, 0.0])
 OF_2026 = "Krea 2", "LTX-2", "Anima"  # hosts of that year have them: the README says so beside
 PUBLISHED = {name: kind for name, kind in KINDS.items() if name not in OF_2026}
+SINCE_2026 = {"meanflow_sum": False} if "meanflow_sum" in HunyuanVideoParams.__annotations__ else {}
 KNOWN = {
     "SD 3": Kind("SD3", dict(
         input_size=None, patch_size=2, in_channels=16, depth=1, num_patches=1024, adm_in_channels=16, pos_embed_max_size=32,
@@ -22,7 +24,7 @@ KNOWN = {
     "Hunyuan Image": Kind("HunyuanImage21", dict(
         image_model="hunyuan_video", in_channels=64, out_channels=64, patch_size=[1, 1], vec_in_dim=None, axes_dim=[16, 16], meanflow=False,
         context_in_dim=32, hidden_size=64, mlp_ratio=2.0, num_heads=2, depth=1, depth_single_blocks=1, theta=256, qkv_bias=True, byt5=False,
-        guidance_embed=False, use_cond_type_embedding=False, vision_in_dim=None,
+        guidance_embed=False, use_cond_type_embedding=False, vision_in_dim=None, **SINCE_2026,
     ), channels=64, cell=32, patch=1),
     "HiDream": Kind("HiDream", dict(
         image_model="hidream", patch_size=2, in_channels=16, out_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=32,
