@@ -25,7 +25,7 @@ FILMS = {  # those that draw films: native (height, width) px by the channels of
 }
 OF_ONE_SIZE = ("vace_frames", "time_dim_concat", "camera_conditions", "pose_video_latent", "face_video_pixels", "keyframe_idxs")
 WIDTHS = ("hidden_size", "inner_dim", "dim", "model_channels")  # where networks keep the channels of a token
-THETA = 10000.0  # of LTX, whatever a checkpoint says
+THETA = 10000.0  # of LTX, whatever a checkpoint says, and of Cosmos
 TENSORS = 7  # of a token's channels that a block holds at once, at least: FLUX's widest layer
 
 
@@ -135,7 +135,7 @@ def _cosmos(network: Any) -> Rotary:
     """Anima's positions, those of Cosmos Predict 2."""
     channels = network.model_channels // network.num_heads
     side = channels // 6 * 2
-    return Rotary((channels - 2 * side, side, side), 10000.0 * network.pos_embedder.h_ntk_factor, split=True)
+    return Rotary((channels - 2 * side, side, side), THETA * network.pos_embedder.h_ntk_factor, split=True)
 
 
 def _ltx(network: Any) -> RotaryAcrossHeads:
