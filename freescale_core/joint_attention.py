@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .blur import blur_tokens
 from .chunks import in_chunks, in_halves
-from .rotary import Grid, Rotary, turned
+from .rotary import Grid, Rotary, RotaryAcrossHeads, turned
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 LEAST_WEIGHT = 1e-3  # of a window's outermost tokens
@@ -66,7 +66,7 @@ class Tokens:
     v: Tensor
     mask: Tensor | None
     sequence: Sequence
-    rotary: Rotary
+    rotary: Rotary | RotaryAcrossHeads
     native: Grid  # tokens of a native picture of this aspect
     native_padding: int
     attend: Attend
@@ -76,12 +76,16 @@ class Tokens:
         windows, others = len(keys), self.others
         queries, keys = queries.to(self.k.device), keys.to(self.k.device)
         q, k, v = (x[:, :, index] for x, index in ((self.q, queries), (self.k, keys), (self.v, keys)))
-        k[..., :others, :] = turned(k[..., :others, :], turns)
-        q = turned(q, turns) if turn_queries else q
+        k[..., :others, :] = self.turned(k[..., :others, :], turns)
+        q = self.turned(q, turns) if turn_queries else q
         mask = None if self.mask is None else rearrange(self.mask[..., keys], "b o p w k -> (b w) o p k")
         q, k, v = (rearrange(x, "b h w n d -> (b w) h n d") for x in (q, k, v))
         attend = self.attend if windows > 1 else self.in_halves  # fewer windows at a time come first
         return rearrange(attend(q, k, v, mask), "(b w) h n d -> b h w n d", w=windows)
+
+    def turned(self, x: Tensor, turns: Tensor) -> Tensor:
+        """Queries or keys at other places."""
+        return turned(x, turns, self.rotary.split)
 
     def in_halves(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """`attend`, with fewer queries at a time where memory runs out."""
@@ -138,8 +142,8 @@ def whole_attention(tokens: Tokens, scales: tuple[float, float], factor: float =
     padding = torch.zeros(sequence.padding, text.shape[1], dtype=text.dtype)
     turns = torch.cat([text, picture.repeat(sequence.frames, 1), padding])
     native = tokens.others + sequence.frames * tokens.native[0] * tokens.native[1]
-    q = turned(tokens.q, turns).mul_(sqrt(log(sequence.length) / log(native)))
-    return tokens.in_halves(q, turned(tokens.k, turns), tokens.v, tokens.mask)
+    q = tokens.turned(tokens.q, turns).mul_(sqrt(log(sequence.length) / log(native)))
+    return tokens.in_halves(q, tokens.turned(tokens.k, turns), tokens.v, tokens.mask)
 
 
 def lattice_attention(tokens: Tokens, strides: Grid) -> Tensor:
@@ -149,7 +153,7 @@ def lattice_attention(tokens: Tokens, strides: Grid) -> Tensor:
     text, picture = tokens.rotary.lattice(sequence.grid, size, strides)
     padding = text.expand(sequence.padding, -1)
     turns = torch.cat([text.expand(sequence.text, -1), picture.repeat(sequence.frames, 1), padding])
-    q, k = turned(tokens.q, turns), turned(tokens.k, turns)
+    q, k = tokens.turned(tokens.q, turns), tokens.turned(tokens.k, turns)
     other, kept = sequence.other(), sequence.other(tokens.native_padding)
     out, seen, count = torch.empty_like(tokens.q), 0.0, 0
     for a in range(strides[0]):

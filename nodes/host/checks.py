@@ -125,7 +125,8 @@ def _tensor(fits: Callable[[torch.Tensor], bool], shape: str, broken: str, withi
 
 
 def _samples(latent: Any) -> Any:
-    return latent.get("samples") if isinstance(latent, dict) else None
+    samples: Any = latent.get("samples") if isinstance(latent, dict) else None
+    return samples.unbind()[0] if samples is not None and getattr(samples, "is_nested", False) else samples  # a film with sound
 
 
 def _is_conditioning(value: Any) -> bool:

@@ -45,6 +45,20 @@ WAN = dict(
     image_model="wan2.1", model_type="t2v", dim=64, ffn_dim=64, freq_dim=32, num_heads=2, num_layers=1, text_dim=CONTEXT, in_dim=16,
     out_dim=16, text_len=512, patch_size=(1, 2, 2),
 )  # fmt: skip
+LTX = dict(
+    image_model="ltxv", in_channels=128, cross_attention_dim=104, attention_head_dim=26, num_attention_heads=4, caption_channels=CONTEXT,
+    num_layers=1, causal_temporal_positioning=True,
+)  # fmt: skip
+LTX2 = {
+    **LTX, "image_model": "ltxav", "rope_type": "split", "frequencies_precision": "float64", "use_middle_indices_grid": True,
+    "audio_cross_attention_dim": 32, "audio_attention_head_dim": 8, "audio_num_attention_heads": 4, "connector_attention_head_dim": 8,
+    "connector_num_attention_heads": 2, "connector_num_layers": 1,
+}  # fmt: skip
+ANIMA = dict(
+    image_model="anima", in_channels=16, out_channels=16, max_img_h=240, max_img_w=240, max_frames=128, patch_spatial=2, patch_temporal=1,
+    model_channels=64, num_heads=2, num_blocks=1, crossattn_emb_channels=1024, use_adaln_lora=True, adaln_lora_dim=16, pos_emb_cls="rope3d",
+    rope_h_extrapolation_ratio=4.0, rope_w_extrapolation_ratio=4.0,
+)  # fmt: skip
 KREA = dict(
     image_model="krea2", features=64, tdim=32, txtdim=16, heads=4, kvheads=2, layers=1, txtlayers=2, txtheads=2, txtkvheads=2,
 )  # fmt: skip
@@ -64,6 +78,7 @@ class Kind:
     context: int = CONTEXT
     lora: tuple[str, ...] = ()  # layers for a LoRA to change
     dilated: tuple[str, ...] = ()  # there is nothing to dilate
+    rounding: float = 3e-5  # of the host's positions, of the largest value
     name: str = ""
 
     def size(self, side: int) -> int:
@@ -80,6 +95,9 @@ KINDS = {
         "Z-Image": Kind("ZImage", ZIMAGE, text=21),
         "Qwen-Image": Kind("QwenImage", QWEN, frames=(1,)),
         "Wan": Kind("WAN21_T2V", WAN, frames=(3,)),
+        "LTX-Video": Kind("LTXV", LTX, channels=128, cell=32, patch=1, frames=(3,), rounding=1e-3),
+        "LTX-2": Kind("LTXAV", LTX2, channels=128, cell=32, patch=1, frames=(3,), context=2 * CONTEXT, rounding=1e-3),
+        "Anima": Kind("Anima", ANIMA, frames=(1,), context=1024),
         "Krea 2": Kind("Krea2", KREA),
     }.items()
     if hasattr(hosts, kind.host)
@@ -116,7 +134,10 @@ def build(
 def prompt(kind: Kind, seed: int = 1, text: int | None = None) -> list:
     """A conditioning; the pooled vector where one is taken."""
     words = families.random(1, text or kind.text, kind.context, seed=seed)
-    return [[words, {"pooled_output": families.random(1, 16, seed=seed), "guidance": 3.5}]]
+    values = {"pooled_output": families.random(1, 16, seed=seed), "guidance": 3.5}
+    if kind.host == "LTXV":  # which has to be told
+        values["attention_mask"] = torch.ones(words.shape[:2], dtype=torch.long)
+    return [[words, values]]
 
 
 def graph(kind: Kind, **built) -> families.Graph:

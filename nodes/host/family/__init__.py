@@ -32,7 +32,7 @@ __all__ = [
 NATIVE_SIZE = "freescale_native_size"  # in a model's transformer_options: what one of its patches was given
 SUPPORTED = (
     "FreeScale works with SDXL and its relatives, SD 1.x and SD 2.x, Stable Video Diffusion, and with flow-matching "
-    "transformers such as FLUX, Z-Image, Qwen-Image and Wan"
+    "transformers such as FLUX, Z-Image, Qwen-Image, Wan and LTX"
 )
 OF_ANOTHER_PACK = (
     "another pack's own in the place of ComfyUI's, as nunchaku's quantised models and engines of TensorRT are; FreeScale does "

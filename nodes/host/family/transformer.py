@@ -1,26 +1,31 @@
-"""Transformers that draw pictures by flow matching: FLUX and Chroma, Z-Image, Krea 2, Qwen-Image, Wan, and others as far as a
-cascade needs."""
+"""Transformers that draw pictures by flow matching: FLUX and Chroma, Z-Image, Krea 2, Qwen-Image, Wan, LTX, and others as far as
+a cascade needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from math import ceil, prod
+from math import ceil, pi, prod
 from typing import Any
 
 import torch
 from comfy.model_base import BaseModel
 
 from ....freescale_core.joint_attention import Sequence
-from ....freescale_core.rotary import Rotary
+from ....freescale_core.rotary import Rotary, RotaryAcrossHeads
 from .base import Family, network_of, with_longer_side
 from .model_sampling import Flow
 
 # px of a latent's cell, of formats that do not say it themselves on older hosts
 CELLS = {"Flux2": 16, "Wan22": 16, "LTXV": 32, "HunyuanImage21": 32, "HunyuanVideo15": 16, "ChromaRadiance": 1}
-SIDE, WAN = 1024, {1536: (480, 832), 5120: (720, 1280), 3072: (704, 1280)}  # native px: of pictures; of Wan by its width
-WAN_OF_ONE_SIZE = ("vace_frames", "time_dim_concat", "camera_conditions", "pose_video_latent", "face_video_pixels")
-WIDTHS = ("hidden_size", "inner_dim", "dim")  # where networks keep the channels of a token
+SIDE = 1024  # native px of pictures
+FILMS = {  # those that draw films: native (height, width) px by the channels of a token
+    "WanModel": {1536: (480, 832), 5120: (720, 1280), 3072: (704, 1280)},
+    "LTXVModel": {2048: (512, 768), 4096: (704, 1216)},
+}
+OF_ONE_SIZE = ("vace_frames", "time_dim_concat", "camera_conditions", "pose_video_latent", "face_video_pixels", "keyframe_idxs")
+WIDTHS = ("hidden_size", "inner_dim", "dim", "model_channels")  # where networks keep the channels of a token
+THETA = 10000.0  # of LTX, whatever a checkpoint says, and of Cosmos
 TENSORS = 7  # of a token's channels that a block holds at once, at least: FLUX's widest layer
 
 
@@ -28,9 +33,10 @@ TENSORS = 7  # of a token's channels that a block holds at once, at least: FLUX'
 class Layout:
     """How a network orders and places the tokens of its self-attention."""
 
-    rotary: Rotary
+    rotary: Rotary | RotaryAcrossHeads
     multiple: int = 1  # text and picture are padded to multiples of so many tokens, each on its own
     joint: bool = True  # text is among the tokens
+    channels: int | None = None  # of the picture's attention, where there are others of other widths
 
 
 class Transformer(Family):
@@ -42,13 +48,13 @@ class Transformer(Family):
         network, latents = network_of(part), part("latent_format")
         name = type(latents).__name__
         cell = getattr(latents, "spacial_downscale_ratio", None) or CELLS.get(name, 8)
-        films = _is(network, "WanModel")
-        native = WAN.get(getattr(network, "dim", 0), (SIDE, SIDE)) if films else (SIDE, SIDE)
+        films = next((sizes for name, sizes in FILMS.items() if _is(network, name)), None)
+        native = (films or {}).get(_channels(network), (SIDE, SIDE))
         if side := getattr(base.model_config, "freescale_native", None):
             native = side, side
         return cls(
             base, network, Flow(part("model_sampling")), with_longer_side(native, native_size), latents.latent_channels, cell,
-            patch=_patch(network), frames=latents.latent_dimensions == 3, films=films,
+            patch=_patch(network), frames=latents.latent_dimensions == 3, films=films is not None,
         )  # fmt: skip
 
     @cached_property  # every layer of a call asks for it
@@ -64,8 +70,8 @@ class Transformer(Family):
 
     @property
     def of_one_size(self) -> tuple[str, ...]:
-        """Of the models of Wan's kind: controls, and the reference where there is a layer for it."""
-        return (*WAN_OF_ONE_SIZE, *("reference_latents",) * self._has_reference) if self.films else ()
+        """Of those that draw films: controls and guides, and the reference where there is a layer for it."""
+        return (*OF_ONE_SIZE, *("reference_latents",) * self._has_reference) if self.films else ()
 
     @property
     def is_given_whole_films(self) -> bool:
@@ -80,7 +86,7 @@ class Transformer(Family):
     def sequence(self, latent: torch.Size, text: int, tokens: int) -> Sequence | None:
         """The order of so many tokens, for a call on a latent [B, C, (T,) h, w] and so many text tokens; None of any other."""
         layout = self.layout
-        if layout is None:
+        if layout is None or (tokens == text and not layout.joint):  # or attention over the text looks like the picture's
             return None
         grid = (ceil(latent[-2] / self.patch), ceil(latent[-1] / self.patch))
         frames = latent[2] if len(latent) == 5 else 1
@@ -95,15 +101,16 @@ class Transformer(Family):
 
     def call_bytes(self, batch: int, height: int, width: int) -> int:
         """Counted from the widest layer's tokens."""
-        channels = next(
-            (int(getattr(self.network, name)) for name in WIDTHS if isinstance(getattr(self.network, name, None), int)), 0
-        )
         dtype = self.base.manual_cast_dtype or self.base.get_dtype()
-        return TENSORS * channels * dtype.itemsize * batch * ceil(height * width / self.side_step**2)
+        return TENSORS * _channels(self.network) * dtype.itemsize * batch * ceil(height * width / self.side_step**2)
 
 
 def layout_of(network: torch.nn.Module) -> Layout | None:
     """By the classes of ComfyUI's networks: their forwards place the tokens."""
+    if type(network).__name__ in ("LTXVModel", "LTXAVModel"):
+        return Layout(_ltx(network), joint=False, channels=_channels(network))
+    if type(network).__name__ == "Anima":
+        return Layout(_cosmos(network), joint=False)
     embedder = next((getattr(network, name) for name in ("pe_embedder", "rope_embedder") if hasattr(network, name)), None)
     if embedder is None or not hasattr(embedder, "axes_dim"):
         return None
@@ -124,7 +131,29 @@ def _is(network: torch.nn.Module, *names: str) -> bool:
     return any(kind.__name__ in names and kind.__module__.startswith("comfy.ldm.") for kind in type(network).__mro__)
 
 
+def _cosmos(network: Any) -> Rotary:
+    """Anima's positions, those of Cosmos Predict 2."""
+    channels = network.model_channels // network.num_heads
+    side = channels // 6 * 2
+    return Rotary((channels - 2 * side, side, side), THETA * network.pos_embedder.h_ntk_factor, split=True)
+
+
+def _ltx(network: Any) -> RotaryAcrossHeads:
+    """LTX's positions: −1 … 1 for 0 … so many px."""
+    channels = _channels(network)
+    grid = getattr(network, "freq_grid_generator", None)  # of younger hosts; the host's own rounding counts
+    turns = grid(THETA, 3, channels, "cpu") if grid else THETA ** torch.linspace(0, 1, channels // 6) * (pi / 2)
+    longest = getattr(network, "positional_embedding_max_pos", (20, 2048, 2048))[-1]
+    split = getattr(network, "split_positional_embedding", None) == "split"
+    return RotaryAcrossHeads(turns.double() * 2 * network.vae_scale_factors[-1] / longest, channels, split)
+
+
+def _channels(network: torch.nn.Module) -> int:
+    """Of a token; 0 where the network does not say."""
+    return next((int(width) for name in WIDTHS if isinstance(width := getattr(network, name, None), int)), 0)
+
+
 def _patch(network: torch.nn.Module) -> int:
     """Cells of a token's side."""
-    patch = getattr(network, "patch_size", getattr(network, "patch", 1))
+    patch = next((getattr(network, name) for name in ("patch_size", "patch", "patch_spatial") if hasattr(network, name)), 1)
     return int(patch[-1] if isinstance(patch, tuple | list) else patch or 1)

@@ -15,6 +15,7 @@ from ....freescale_core.joint_attention import (
     tapered_attention,
     whole_attention,
 )
+from ....freescale_core.rotary import RotaryAcrossHeads
 from ....freescale_core.windows import draw_key, drawn_below_2_32, inner_corners, windows_of
 from ..errors import WarnOnce, bad_input
 from ..family import Transformer
@@ -47,6 +48,8 @@ def fuse_tokens(patched: ModelPatcher, family: Transformer, settings: ScaleFusio
             f"{node}: the attention of {name} is not known to it, so Scale Fusion rests. A cascade works all the same."
         )
         return
+    if settings.rope_factor and isinstance(family.layout.rotary, RotaryAcrossHeads):
+        raise bad_input(node, "rope_factor", settings.rope_factor, f"the positions of {name} cannot be stretched. Leave it at 0")
     warn, reached = WarnOnce(), False
 
     def on_other(problem: str) -> None:
@@ -84,7 +87,7 @@ def _stretches(rope: dict) -> bool:
 
 def _fuse(settings: ScaleFusion, call: Call, layer: int, tokens: Tokens) -> Tensor:
     """Scale Fusion of one layer's tokens [B, heads, n, D]."""
-    enlarged, (h, w) = call.enlarged, call.x.shape[-2:]
+    enlarged, (h, w) = call.enlarged, call.shape[-2:]
     key = draw_key(settings.seed, call.sigma, h, w, "layer", layer, 0)  # never the order of calls
     early = call.family.noise.timestep(call.sigma) > MIXED_UNTIL  # of σ itself, as denoise is, whatever the shift
     windows_alone = settings.fast or (settings.global_attention == "mixed" and not early)

@@ -29,13 +29,18 @@ class Call:
     family: Family  # of the model that runs, which may be a copy of the one that was patched
     enlarged: Enlargement
     execute: Callable[..., Tensor]  # what else is wrapped around the model, and the model
-    x: Tensor  # the noised latent [B, C, h, w]
+    x: Tensor  # the noised latent, of `shape`
     t: Tensor  # σ, [B]
     c_concat: Tensor | None
     c_crossattn: Tensor | None
     control: Any
     options: dict  # transformer_options
     conditions: dict[str, Any]  # everything else, by name
+
+    @property
+    def shape(self) -> torch.Size:
+        """[B, C, (T,) h, w] of the latent; of one that comes flat, as films with their sound do, the film's."""
+        return _latent_shape(self.x, self.conditions)
 
     @cached_property
     def sigma(self) -> float:
@@ -71,13 +76,17 @@ def on_enlarged(patched: ModelPatcher, family: Family, key: str, act: Callable[[
     def around_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
         options = transformer_options or {}
         family = running_family(kind, executor.class_obj, options, native_size)
-        enlarged = family.enlarged(*x.shape[-2:])
+        enlarged = family.enlarged(*_latent_shape(x, kwargs)[-2:])
         if enlarged is None:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
         with fallbacks_said_once():
             return act(Call(family, enlarged, executor, x, t, c_concat, c_crossattn, control, options, kwargs))
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, around_model)
+
+
+def _latent_shape(x: Tensor, conditions: dict[str, Any]) -> torch.Size:
+    return torch.Size((len(x), *conditions["latent_shapes"][0][1:])) if x.ndim == 3 else x.shape
 
 
 def _patched_as(

@@ -19,7 +19,7 @@ from .calls import Call
 OVERRIDE = "optimized_attention_override"
 BEFORE = "freescale_before"  # of an override of ours: what it is on top of
 RUNS, BESIDE = "freescale_runs", "freescale_beside"  # keys in transformer_options
-OF_REFERENCES = "its attention has more tokens than the picture and the prompt, as reference pictures bring them"
+OF_REFERENCES = "its attention has other tokens than the picture and the prompt, as reference pictures and guides bring them"
 OF_PAIRS = "another node limits which part of the picture sees which, by a mask over all pairs of tokens"
 HAS_OVERRIDE = hasattr(attention, "wrap_attn")  # hosts since 0.3.59
 
@@ -43,12 +43,16 @@ def joint_attention(call: Call, compute: Callable[[Tokens], Tensor], on_other: C
             own = {"skip_reshape": skip_reshape, "skip_output_reshape": skip_output_reshape, **kwargs}
             return host(q, k, v, heads, mask=mask, attn_precision=attn_precision, **own)
 
-        length = q.shape[-2]
-        if k.shape[-2] != length:
-            return unchanged()  # the text's, or the first frame's: positions do not count there
-        sequence, layout = family.sequence(call.x.shape, text, length), family.layout
+        length, layout = k.shape[-2], family.layout
+        if layout and layout.channels not in (None, q.shape[-1] * (heads if skip_reshape else 1)):
+            return unchanged()  # the sound's
+        if q.shape[-2] != length:  # over the text or the first frame, where positions do not count
+            if q.shape[-2] < length != text:
+                on_other(OF_PAIRS)  # LTX's guides of some strength: those that see otherwise are asked on their own
+            return unchanged()
+        sequence = family.sequence(call.shape, text, length)
         if sequence is None or layout is None:
-            if length >= prod(ceil(side / family.patch) for side in call.x.shape[-2:]):
+            if length >= prod(ceil(side / family.patch) for side in call.shape[-2:]):
                 on_other(OF_REFERENCES)
             return unchanged()
         key_mask = _of_keys(mask, len(q), length)

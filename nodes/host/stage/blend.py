@@ -6,6 +6,7 @@ import comfy.model_patcher
 import comfy.samplers
 import comfy.utils
 import torch
+import torch.nn.functional as F
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 
 from ....freescale_core.detail import resize_map
@@ -49,10 +50,14 @@ class BlendSampler(comfy.samplers.KSAMPLER):
             )
         law, alpha = noise_of(base.model_sampling, NAME), self.detail
         if self.detail_map is not None:
-            require_aspect("FreeScale Blend Sampler", self.detail_map, *noise.shape[-2:])  # only here is the latent's size known
-            alpha = resize_map(self.detail_map.float().cpu(), *noise.shape[-2:]).to(noise.device)
+            shape, *sound = getattr(base, "latent_shapes", None) or [noise.shape]
+            require_aspect("FreeScale Blend Sampler", self.detail_map, *shape[-2:])  # only here is the latent's size known
+            alpha = resize_map(self.detail_map.float().cpu(), *shape[-2:]).to(noise.device)
             alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
-            alpha = alpha.unflatten(1, [1] * (noise.ndim - 3))  # a picture of a video model is a frame
+            alpha = alpha.unflatten(1, [1] * (len(shape) - 3))  # a picture of a video model is a frame
+            if sound:  # flat, and after the film
+                alpha = alpha.expand(-1, *shape[1:]).flatten(1)
+                alpha = F.pad(alpha, (0, noise.shape[-1] - alpha.shape[1]), value=self.detail)[:, None]
 
         def pull(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
             z, eps = reference.to(x), noise.to(x)  # a latent may come in half precision; the sampler's state is float32

@@ -49,8 +49,10 @@ def require_enlargeable(node: str, family: Family, **prompts: list) -> None:
     """Refuse prompts that hold what the host's models take at the latent's size alone, before any work."""
     for name, prompt in prompts.items():
         for held in (held for _, values in prompt for held in family.of_one_size if values.get(held) is not None):
-            problem = "this is made for one size, and the model takes no other. Give the cascade the prompt from before that node"
-            raise bad_input(node, name, held, problem)
+            what = "Give the cascade the prompt from before that node"
+            if held == "keyframe_idxs":  # the guides are also frames of the latent
+                what = "Put LTXVCropGuides before the cascade, for the prompts and the latent"
+            raise bad_input(node, name, held, f"this is made for one size, and the model takes no other. {what}")
 
 
 def _is_told_by_frames(film: Tensor, mask: Tensor | None) -> bool:

@@ -51,6 +51,7 @@ def run_stage(
 ) -> tuple[torch.Tensor, dict]:
     """The enlarged picture [B, H, W, 3] and its LATENT; `image`, or else `latent`, is the picture before.
 
+    A latent that nests a film with its sound (LTX-2's) gives such a one, with the sound as it came.
     `show` gets what the stage takes and how long it still lasts, as texts.
     Raises ValueError as `plan_sigmas` does, ComfyUI's own out-of-memory error with what to do about it, and everything
     else that sampling raises, interrupts among them, as it is.
@@ -70,7 +71,12 @@ def run_stage(
 def _run_stage(node, model, positive, negative, vae, stage, latent, image, show) -> tuple[torch.Tensor, dict]:
     sigmas, family = plan_sigmas(node, model, stage), family_of(model, node)
     size = family.latent_size(stage.height, stage.width)
-    latent = latent and {**latent, "samples": family.as_latent(latent["samples"])}
+    nest, sound = None, []
+    if latent:
+        samples = latent["samples"]
+        if samples.is_nested:  # a film with its sound, which is heard and stays as it is
+            nest, (samples, *sound) = type(samples), samples.unbind()
+        latent = {**latent, "samples": family.as_latent(samples)}
     steps, enlarged = len(sigmas) - 1, family.enlarged(*size)
     frames = frames_at_once(family, vae, latent, image)
     memory = f"{memory_text(family.call_bytes(at_once(model, frames), stage.height, stage.width))} beside the model"
@@ -84,6 +90,10 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     z = _finite(reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
     carried.setdefault(PLACED_ON, family.latent_size(*before))
+    mask = carried.get("noise_mask")
+    if nest:
+        drawn = torch.ones_like(z) if mask is None else mask.unbind()[0] if mask.is_nested else mask
+        z, mask = nest([z, *sound]), nest([drawn, *map(torch.zeros_like, sound)])
     noise = comfy.sample.prepare_noise(z, stage.seed, carried.get("batch_index"))
     sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
     positive, negative = (
@@ -100,14 +110,14 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         positive,
         negative,
         z,
-        noise_mask=carried.get("noise_mask"),
+        noise_mask=mask,
         callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=stage.seed,
     )
-    _finite(samples, node, stage, OF_THE_SAMPLER)
-    picture = _finite(pictures.decode(vae, samples, stage.vae_tiling), node, stage, OF_THE_VAE)
-    return picture, {**carried, "samples": samples}
+    film = _finite(samples.unbind()[0] if nest else samples, node, stage, OF_THE_SAMPLER)
+    picture = _finite(pictures.decode(vae, film, stage.vae_tiling), node, stage, OF_THE_VAE)
+    return picture, {**carried, "samples": nest([film, *sound]) if nest else film}
 
 
 def _told_of_a_leap(node: str, stage: Stage, before: tuple[int, int]) -> str:
