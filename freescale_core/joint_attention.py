@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import Tensor
 
 from .blur import blur_tokens
-from .chunks import in_chunks, in_halves
+from .chunks import chunk_tokens, in_chunks, in_halves
 from .rotary import Grid, Rotary, turned
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -106,7 +106,7 @@ def block_attention(tokens: Tokens, shift: Grid) -> Tensor:
     for row, column in product(rows, columns):
         groups.setdefault((row.stop - row.start, column.stop - column.start), []).append((row, column))
     for group in groups.values():
-        for chunk, result in in_chunks(group, partial(_seen_inside, tokens), size, sequence.grid):
+        for chunk, result in in_chunks(group, partial(_seen_inside, tokens), size, chunk_tokens(sequence.grid)):
             for (row, column), x in zip(chunk, result.unbind(2)):
                 out[:, :, sequence.tokens(row.queries, column.queries)] = x
     if len(other := sequence.other()):
@@ -123,7 +123,7 @@ def tapered_attention(tokens: Tokens, corners: np.ndarray) -> Tensor:
     total = tokens.q.new_zeros(*tokens.q.shape[:2], frames, h, w, tokens.q.shape[-1], dtype=dtype)
     weight, summed = weight.to(total)[..., None], total.new_zeros(h, w, 1)
     windows = [(_Span(y, y + size[0], y), _Span(x, x + size[1], x)) for y, x in corners.tolist()]
-    for chunk, result in in_chunks(windows, partial(_seen_inside, tokens), size, sequence.grid):
+    for chunk, result in in_chunks(windows, partial(_seen_inside, tokens), size, chunk_tokens(sequence.grid)):
         result = rearrange(result, "b e n (t h w) d -> n b e t h w d", t=frames, h=size[0])
         for (row, column), x in zip(chunk, result):
             total[..., row.queries, column.queries, :] += x * weight
@@ -214,7 +214,7 @@ def _seen_by_text(tokens: Tokens, windows: list[Window], other: Tensor) -> Tenso
         queries = other.expand(len(chunk), -1)
         return tokens.gathered(queries, _keys(tokens, chunk), _turns(tokens, chunk), turn_queries=True)
 
-    parts = [result.sum(2) for _, result in in_chunks(windows, inside, tokens.native, tokens.sequence.grid)]
+    parts = [result.sum(2) for _, result in in_chunks(windows, inside, tokens.native, chunk_tokens(tokens.sequence.grid))]
     return sum(parts[1:], parts[0]) / len(windows)
 
 
