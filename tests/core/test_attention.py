@@ -107,6 +107,7 @@ def test_a_constant_stays_constant_where_no_padding_reaches(h, w, ratio, key):
 
 
 @given(sides, sides, ratios, st.integers(1, 3), st.floats(0.01, 1), st.integers(1, 200), keys)
+@example(h=16, w=16, ratio=2.0, batch=1, part=1.0, smallest=1, key=1)  # nine windows, of which four would fit
 def test_stacks_of_windows_change_nothing_and_are_bounded(h, w, ratio, batch, part, smallest, key):
     plan, x = window_plan(h, w, ratio), tokens(h, w, batch)
     views = jittered_views(plan, key)
@@ -122,7 +123,7 @@ def test_stacks_of_windows_change_nothing_and_are_bounded(h, w, ratio, batch, pa
         stacked = local_attention(*x, plan, views, counted)
         window = plan.size[0] * plan.size[1]
         assert max(seen) <= max(h * w * part, smallest, window) and sum(seen) == plan.count * window
-        assert max(seen) - min(seen) <= len(seen) * window  # none is much smaller than the others
+        assert max(seen) - min(seen) < len(seen) * window  # none is much smaller than the others
         patch.setattr(chunks, "STACK", 1e9)
         seen.clear()
         whole = local_attention(*x, plan, views, counted)
