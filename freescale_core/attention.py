@@ -6,6 +6,7 @@ the samples outermost, so that a host which splits a batch into its samples stil
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from .blur import blur_tokens
-from .chunks import in_chunks
+from .chunks import chunk_tokens, in_chunks, stack_tokens
 from .windows import WindowPlan
 
 Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
@@ -23,44 +24,58 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
     """Attention inside each window, averaged where windows overlap (Eq. 5).
 
     `views` [n, 4] are (top, bottom, left, right) in the grid padded by `plan.jitter`, as `windows.jittered_views` gives
-    them. Padding with zeros after the projection equals padding the input: the projections have no bias. A few windows
-    at a time are stacked on the batch axis, fewer where memory is short.
+    them. Padding with zeros after the projection equals padding the input: the projections have no bias; queries beyond the
+    grid may be anything, as nobody reads their answers. Stacks of windows are gathered by one index and attended at once, in a
+    number of operations that does not grow with that of windows; fewer at a time where memory is short.
     """
-    q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=plan.grid[0]) for x in (q, k, v))
-    total, count = torch.zeros_like(v), v.new_zeros(1, *plan.grid, 1)
+    (h, w), (pad_h, pad_w) = plan.grid, plan.jitter
+    height, width = h + 2 * pad_h, w + 2 * pad_w
+    window, token, beyond = kept_cells(plan, q.device)
+    cells = torch.as_tensor(views[:, 0] * width + views[:, 2], device=q.device)[:, None] + window  # [n, window]
+    tokens, beyond = token[cells], beyond[cells]
+    total = v.new_zeros(len(v), height * width, v.shape[-1])
 
-    def inside(chunk: list) -> Tensor:
-        queries, keys, values = (_stack(x, chunk, plan.size) for x in (q, k, v))
+    def inside(stack: range) -> Tensor:
+        chosen = slice(stack.start, stack.stop)
+        queries, keys, values = (x[:, tokens[chosen].flatten()] for x in (q, k, v))
+        for x in (keys, values):
+            x.masked_fill_(beyond[chosen].view(-1, 1), 0)
+        queries, keys, values = (rearrange(x, "b (n t) c -> (b n) t c", n=len(stack)) for x in (queries, keys, values))
         return attend(queries, keys, values, plan.size)
 
-    windows = [_on_grid(view, plan) for view in views.tolist()]
-    for chunk, out in in_chunks(windows, inside, plan.size, plan.grid):
-        out = rearrange(out, "(b n) (h w) c -> n b h w c", n=len(chunk), h=plan.size[0])
-        for (place, within), x in zip(chunk, out):
-            total[place].add_(x[within])
-            count[place].add_(1)
-    return rearrange(total.div_(count), "b h w c -> b (h w) c")
+    for stack, out in in_chunks(range(plan.count), inside, plan.size, stack_tokens(plan.grid)):
+        add_rows(total, cells[stack.start : stack.stop].flatten(), rearrange(out, "(b n) t c -> b (n t) c", n=len(stack)))
+        del out  # before the next stack is attended
+    count = v.new_zeros(len(token)).index_add_(0, cells.flatten(), v.new_ones(1).expand(cells.numel()))  # exact in any order
+    total, count = rearrange(total, "b (h w) c -> b h w c", h=height), rearrange(count, "(h w) -> h w 1", h=height)
+    rows, columns = slice(pad_h, pad_h + h), slice(pad_w, pad_w + w)
+    return rearrange(total[:, rows, columns] / count[rows, columns], "b h w c -> b (h w) c")
 
 
-Box = tuple[slice, ...]  # of [B, h, w, C]
+@lru_cache(8)  # every layer of a call needs the same few, at most 3 MB each for 8192² of SDXL
+def kept_cells(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the cells of the padded grid: those of a window at the corner, each one's token (or any), and which are no token's."""
+    (h, w), (pad_h, pad_w) = plan.grid, plan.jitter
+    with torch.inference_mode(False):  # as in blur.kept_band
+        token = torch.full((h + 2 * pad_h, w + 2 * pad_w), -1)
+        window = torch.arange(token.numel()).view_as(token)[: plan.size[0], : plan.size[1]].flatten()
+        token[pad_h : pad_h + h, pad_w : pad_w + w] = torch.arange(h * w).view(h, w)
+        token = token.flatten()
+        return window.to(device), token.clamp(min=0).to(device), (token < 0).to(device)
 
 
-def _on_grid(view: list[int], plan: WindowPlan) -> tuple[Box, Box]:
-    """(the part of the grid that a view covers, the same part within the window); what is beyond the grid is zero."""
-    places, withins = [slice(None)], [slice(None)]
-    for start, end, pad, length in zip(view[::2], view[1::2], plan.jitter, plan.grid):
-        low, high = max(start - pad, 0), min(end - pad, length)
-        places.append(slice(low, high))
-        withins.append(slice(low - start + pad, high - start + pad))
-    return tuple(places), tuple(withins)
+def add_rows(total: Tensor, places: Tensor, rows: Tensor) -> Tensor:
+    """total[:, places] += rows, for [B, n, C]; rows of one place in their order, which makes the same bits in every run.
 
-
-def _stack(x: Tensor, windows: list[tuple[Box, Box]], size: tuple[int, int]) -> Tensor:
-    """Windows of tokens [B, h, w, C], the samples outermost: [B·n, h·w, C] of one size."""
-    stacked = x.new_zeros(x.shape[0], len(windows), *size, x.shape[-1])
-    for window, (place, within) in zip(stacked.unbind(1), windows):
-        window[within] = x[place]
-    return rearrange(stacked, "b n h w c -> (b n) (h w) c")
+    On CUDA index_add_ adds atomically, in any order; this form sorts the places first. It takes them in the outermost dimension,
+    or it would copy the total. `unsafe` is to believe that they exist, for which older PyTorch would wait.
+    """
+    if total.is_cuda:
+        batch, n, _ = total.shape
+        places = (torch.arange(0, batch * n, n, device=total.device)[:, None] + places).flatten()
+        torch.ops.aten._index_put_impl_(total.view(batch * n, -1), [places], rows.flatten(0, 1), accumulate=True, unsafe=True)
+        return total
+    return total.index_add_(1, places, rows)
 
 
 def global_attention(
@@ -74,7 +89,7 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
     """The sub-grids [a::S_h, b::S_w], each attending to itself (C's fast mode); those of one shape share a call."""
     q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=grid[0]) for x in (q, k, v))
     out = torch.empty_like(v)
-    groups: dict[tuple[int, int], list[Box]] = {}
+    groups: dict[tuple[int, int], list[tuple[slice, ...]]] = {}
     for a in range(min(strides[0], grid[0])):
         for b in range(min(strides[1], grid[1])):
             lattice = (slice(None), slice(a, None, strides[0]), slice(b, None, strides[1]))
@@ -87,7 +102,7 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
             queries, keys, values = (rearrange(x, "b n h w c -> (b n) (h w) c") for x in stacked)
             return attend(queries, keys, values, size)
 
-        for chunk, result in in_chunks(lattices, inside, size, grid):
+        for chunk, result in in_chunks(lattices, inside, size, chunk_tokens(grid)):
             for lattice, x in zip(chunk, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(chunk), h=size[0])):
                 out[lattice] = x
     return rearrange(out, "b h w c -> b (h w) c")

@@ -1,27 +1,19 @@
 """The Gaussian that joins the two branches of Scale Fusion (P Eq. 7), as band matrices."""
 
 from functools import lru_cache
-from math import ceil, exp
+from math import exp
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from .chunks import chunk_tokens
-
 
 def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
-    """Gaussian blur of tokens [B, h·w, C] over the grid, σ = 1, size 2·factor − 1, zeros beyond the edges (Eq. 7).
-
-    It overwrites `x`: bands of columns, then of rows, do not need each other and take little memory.
-    """
+    """Gaussian blur of tokens [B, h·w, C] over the grid, σ = 1, size 2·factor − 1, zeros beyond the edges (Eq. 7)."""
     vertical, horizontal = (kept_band(length, factor, x.device, x.dtype) for length in grid)
-    picture, bands = rearrange(x, "b (h w) c -> b h w c", h=grid[0]), ceil(grid[0] * grid[1] / chunk_tokens(grid))
-    for columns in picture.chunk(bands, dim=2):
-        columns.copy_(torch.einsum("i h, b h w c -> b i w c", vertical, columns))
-    for rows in picture.chunk(bands, dim=1):
-        rows.copy_(horizontal @ rows)
-    return x
+    x = vertical @ rearrange(x, "b (h w) c -> b h (w c)", h=grid[0])
+    x = horizontal @ rearrange(x, "b h (w c) -> b h w c", w=grid[1])
+    return rearrange(x, "b h w c -> b (h w) c")
 
 
 def gaussian_band(length: int, factor: int, like: Tensor, deviation: float = 1.0) -> Tensor:

@@ -1,26 +1,30 @@
 """Work in chunks: so much at a time that it takes little memory, and less where memory runs out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from typing import Any
 
 import torch
 from torch import Tensor
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # as MPS, the CPU and newer devices say it
 
-# A quarter of a picture is processed at a time, as a stack of windows or a band of the blur, beside q, k, v and the results.
+# A quarter of a picture is processed at a time, as sub-grids or windows of joint tokens, beside q, k, v and the results.
 # Chunks of fewer tokens would save no memory that counts, and a GPU takes longer to launch their kernels than to run them.
 CHUNKS, SMALLEST_CHUNK = 4, 4096
 
+# A U-Net's windows, which cover a picture up to four times, are attended in stacks of three quarters of it: as much as fits
+# beneath the peak that its convolutions make in SDXL and SD 1.5 at 2×, 4× and 8× (python dev.py bench memory).
+STACK, SMALLEST_STACK = 0.75, 12288
 
-def in_chunks(
-    items: list, compute: Callable[[list], Tensor], size: tuple[int, int], grid: tuple[int, int], whole: bool = False
-) -> Iterator:
-    """(chunk, compute(chunk)) for all items of a `size`, as many at once as cover a quarter of the `grid`, or all of it.
 
-    Where memory runs out it goes on with half as many, down to one by one.
+def in_chunks(items: Sequence, compute: Callable[[Any], Tensor], size: tuple[int, int], tokens: float) -> Iterator:
+    """(chunk, compute(chunk)) for all items of a `size`, in as few chunks of so many `tokens` at most as there can be.
+
+    They are alike in size. Where memory runs out it goes on with half as many items, down to one by one.
     """
-    tokens = grid[0] * grid[1] if whole else chunk_tokens(grid)
-    start, at_once = 0, max(1, int(tokens / (size[0] * size[1])))
+    most = max(1, int(tokens / (size[0] * size[1])))
+    start, at_once = 0, ceil(len(items) / ceil(len(items) / most))
     while start < len(items):
         chunk, out = items[start : start + at_once], None
         try:
@@ -31,8 +35,8 @@ def in_chunks(
         if out is None:  # out here, where the exception no longer keeps what it was computing alive
             at_once = len(chunk) // 2
             continue
-        yield chunk, out
         start += len(chunk)
+        yield chunk, out
 
 
 def in_halves(attend: Callable[[Tensor], Tensor], q: Tensor, dim: int) -> Tensor:
@@ -51,6 +55,11 @@ def in_halves(attend: Callable[[Tensor], Tensor], q: Tensor, dim: int) -> Tensor
 def chunk_tokens(grid: tuple[int, int]) -> float:
     """How many tokens of a grid are processed at a time. It depends on the grid alone, not on free memory: so do the bits."""
     return max(SMALLEST_CHUNK, grid[0] * grid[1] / CHUNKS)
+
+
+def stack_tokens(grid: tuple[int, int]) -> float:
+    """How many tokens a stack of a U-Net's windows has at most; it depends on the grid alone, too."""
+    return max(SMALLEST_STACK, grid[0] * grid[1] * STACK)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -16,8 +16,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from .attention import add_rows
 from .blur import blur_tokens
-from .chunks import in_chunks, in_halves
+from .chunks import chunk_tokens, in_chunks, in_halves
 from .rotary import Grid, Rotary, RotaryAcrossHeads, turned
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -51,6 +52,11 @@ class Sequence:
     def tokens(self, rows: slice, columns: slice) -> Tensor:
         """Indices of a box of the picture, in every frame."""
         return self._numbers[:, rows, columns].flatten()
+
+    def boxes(self, corners: list[Grid], size: Grid) -> Tensor:
+        """Indices [w, n] of the boxes of one size at (y, x) corners."""
+        starts = torch.tensor([y * self.grid[1] + x for y, x in corners])
+        return starts[:, None] + self.tokens(slice(size[0]), slice(size[1]))
 
     @cached_property
     def _numbers(self) -> Tensor:
@@ -110,9 +116,9 @@ def block_attention(tokens: Tokens, shift: Grid) -> Tensor:
     for row, column in product(rows, columns):
         groups.setdefault((row.stop - row.start, column.stop - column.start), []).append((row, column))
     for group in groups.values():
-        for chunk, result in in_chunks(group, partial(_seen_inside, tokens), size, sequence.grid):
-            for (row, column), x in zip(chunk, result.unbind(2)):
-                out[:, :, sequence.tokens(row.queries, column.queries)] = x
+        for chunk, result in in_chunks(group, partial(_seen_inside, tokens), size, chunk_tokens(sequence.grid)):
+            places = _queries(tokens, chunk).flatten().to(out.device)
+            out[:, :, places] = rearrange(result, "b e w q d -> b e (w q) d")
     if len(other := sequence.other()):
         out[:, :, other] = _seen_by_text(tokens, list(product(rows[::2], columns[::2])), other)
     return out
@@ -122,17 +128,16 @@ def tapered_attention(tokens: Tokens, corners: np.ndarray) -> Tensor:
     """Windows at (y, x) `corners` [n, 2], of which each token takes its average by sin²: the picture's rows [B, heads, n, D]."""
     sequence, size = tokens.sequence, tokens.native
     weight = torch.outer(*(torch.sin(pi * (torch.arange(n) + 0.5) / n) ** 2 for n in size)) + LEAST_WEIGHT
-    frames, (h, w) = sequence.frames, sequence.grid
-    dtype = torch.promote_types(tokens.q.dtype, torch.float32)
-    total = tokens.q.new_zeros(*tokens.q.shape[:2], frames, h, w, tokens.q.shape[-1], dtype=dtype)
-    weight, summed = weight.to(total)[..., None], total.new_zeros(h, w, 1)
+    dtype, (batch, heads, _, depth) = torch.promote_types(tokens.q.dtype, torch.float32), tokens.q.shape
+    total = tokens.q.new_zeros(batch * heads, sequence.picture.stop - sequence.text, depth, dtype=dtype)
+    weight, summed = weight.flatten().repeat(sequence.frames)[:, None].to(total), total.new_zeros(1, total.shape[1], 1)
     windows = [(_Span(y, y + size[0], y), _Span(x, x + size[1], x)) for y, x in corners.tolist()]
-    for chunk, result in in_chunks(windows, partial(_seen_inside, tokens), size, sequence.grid):
-        result = rearrange(result, "b e n (t h w) d -> n b e t h w d", t=frames, h=size[0])
-        for (row, column), x in zip(chunk, result):
-            total[..., row.queries, column.queries, :] += x * weight
-            summed[row.queries, column.queries] += weight
-    return rearrange(total.div_(summed), "b e t h w d -> b e (t h w) d").to(tokens.q.dtype)
+    for chunk, result in in_chunks(windows, partial(_seen_inside, tokens), size, chunk_tokens(sequence.grid)):
+        places = (_queries(tokens, chunk).flatten() - sequence.text).to(total.device)
+        weights = weight.repeat(len(chunk), 1)
+        add_rows(total, places, rearrange(result, "b e w q d -> (b e) (w q) d") * weights)
+        add_rows(summed, places, weights[None])
+    return rearrange(total.div_(summed), "(b e) n d -> b e n d", b=batch).to(tokens.q.dtype)
 
 
 def whole_attention(tokens: Tokens, scales: tuple[float, float], factor: float = 0.0) -> Tensor:
@@ -187,10 +192,6 @@ class _Span:
     stop: int
     window: int
 
-    @property
-    def queries(self) -> slice:
-        return slice(self.start, self.stop)
-
 
 Window = tuple[_Span, _Span]  # rows, columns
 
@@ -207,8 +208,7 @@ def _blocks(length: int, window: int, shift: int) -> list[_Span]:
 
 def _seen_inside(tokens: Tokens, windows: list[Window]) -> Tensor:
     """What each window's block makes of the window, [B, heads, w, q, D]."""
-    queries = torch.stack([tokens.sequence.tokens(row.queries, column.queries) for row, column in windows])
-    return tokens.gathered(queries, _keys(tokens, windows), _turns(tokens, windows))
+    return tokens.gathered(_queries(tokens, windows), _keys(tokens, windows), _turns(tokens, windows))
 
 
 def _seen_by_text(tokens: Tokens, windows: list[Window], other: Tensor) -> Tensor:
@@ -218,16 +218,21 @@ def _seen_by_text(tokens: Tokens, windows: list[Window], other: Tensor) -> Tenso
         queries = other.expand(len(chunk), -1)
         return tokens.gathered(queries, _keys(tokens, chunk), _turns(tokens, chunk), turn_queries=True)
 
-    parts = [result.sum(2) for _, result in in_chunks(windows, inside, tokens.native, tokens.sequence.grid)]
+    parts = [result.sum(2) for _, result in in_chunks(windows, inside, tokens.native, chunk_tokens(tokens.sequence.grid))]
     return sum(parts[1:], parts[0]) / len(windows)
+
+
+def _queries(tokens: Tokens, windows: list[Window]) -> Tensor:
+    """Indices [w, q] of the windows' blocks, which are of one size."""
+    row, column = windows[0]
+    corners = [(row.start, column.start) for row, column in windows]
+    return tokens.sequence.boxes(corners, (row.stop - row.start, column.stop - column.start))
 
 
 def _keys(tokens: Tokens, windows: list[Window]) -> Tensor:
     """Indices [w, k] of the windows' keys, those beside the picture first."""
-    (h, w), sequence = tokens.native, tokens.sequence
-    boxes = [(slice(row.window, row.window + h), slice(column.window, column.window + w)) for row, column in windows]
-    other = sequence.other(tokens.native_padding)
-    return torch.stack([torch.cat([other, sequence.tokens(*box)]) for box in boxes])
+    other = tokens.sequence.other(tokens.native_padding).expand(len(windows), -1)
+    return torch.cat([other, tokens.sequence.boxes([(row.window, column.window) for row, column in windows], tokens.native)], 1)
 
 
 def _turns(tokens: Tokens, windows: list[Window]) -> Tensor:

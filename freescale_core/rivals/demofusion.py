@@ -60,7 +60,7 @@ def local_path(x: Tensor, plan: WindowPlan, views: np.ndarray, denoise: Denoise,
         corners = [(top, left) for top, _, left, _ in chunk for _ in range(len(x) // conditions)]
         return denoise(cut(x), cut, conditions * corners)
 
-    for chunk, out in in_chunks(views.tolist(), inside, plan.size, plan.grid, whole=True):
+    for chunk, out in in_chunks(views.tolist(), inside, plan.size, h * w):
         for (t, b, left, right), window in zip(chunk, parted(out, len(chunk), conditions)):
             total[..., t:b, left:right].add_(window)
             count[..., t:b, left:right].add_(1)
@@ -88,7 +88,7 @@ def global_path(x: Tensor, factor: int, deviation: float, denoise: Denoise, cond
 
         return denoise(take(blurred), lambda z: take(F.pad(z, pad)), None)
 
-    for chunk, result in in_chunks(lattices, inside, size, (rows, columns), whole=True):
+    for chunk, result in in_chunks(lattices, inside, size, rows * columns):
         for lattice, x0 in zip(chunk, parted(result, len(chunk), conditions)):
             out[lattice] = x0
     return (whole - blurred + out)[..., pad[2] :, pad[0] :]

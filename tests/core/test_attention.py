@@ -7,11 +7,12 @@ import oracle
 import pytest
 import torch
 from freescale.freescale_core import chunks
-from freescale.freescale_core.attention import local_attention, scale_fusion, strided_attention
+from freescale.freescale_core.attention import add_rows, local_attention, scale_fusion, strided_attention
 from freescale.freescale_core.blur import blur_tokens, fold_feature_blur
 from freescale.freescale_core.windows import fixed_views, jittered_views, window_plan
 from hypothesis import example, given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 HEADS, WIDTH = 2, 8
 sides = st.integers(1, 24)
@@ -105,8 +106,9 @@ def test_a_constant_stays_constant_where_no_padding_reaches(h, w, ratio, key):
     assert (local[~untouched] < 3.0).all() and (local > 0).all()
 
 
-@given(sides, sides, ratios, st.integers(1, 3), st.integers(1, 50), st.integers(1, 200), keys)
-def test_parts_of_windows_and_of_the_blur_change_nothing_and_are_bounded(h, w, ratio, batch, parts, smallest, key):
+@given(sides, sides, ratios, st.integers(1, 3), st.floats(0.01, 1), st.integers(1, 200), keys)
+@example(h=16, w=16, ratio=2.0, batch=1, part=1.0, smallest=1, key=1)  # nine windows, of which four would fit
+def test_stacks_of_windows_change_nothing_and_are_bounded(h, w, ratio, batch, part, smallest, key):
     plan, x = window_plan(h, w, ratio), tokens(h, w, batch)
     views = jittered_views(plan, key)
     seen = []
@@ -116,17 +118,53 @@ def test_parts_of_windows_and_of_the_blur_change_nothing_and_are_bounded(h, w, r
         return attend(q, k, v)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CHUNKS", parts)
-        patch.setattr(chunks, "SMALLEST_CHUNK", smallest)
-        chunked, banded = local_attention(*x, plan, views, counted), blur_tokens(x[0].clone(), (h, w), 3)
+        patch.setattr(chunks, "STACK", part)
+        patch.setattr(chunks, "SMALLEST_STACK", smallest)
+        stacked = local_attention(*x, plan, views, counted)
         window = plan.size[0] * plan.size[1]
-        assert max(seen) <= max(h * w / parts, smallest, window) and sum(seen) == plan.count * window
-        patch.setattr(chunks, "CHUNKS", 1e-9)
+        assert max(seen) <= max(h * w * part, smallest, window) and sum(seen) == plan.count * window
+        assert max(seen) - min(seen) < len(seen) * window  # none is much smaller than the others
+        patch.setattr(chunks, "STACK", 1e9)
         seen.clear()
-        whole, blurred = local_attention(*x, plan, views, counted), blur_tokens(x[0].clone(), (h, w), 3)
+        whole = local_attention(*x, plan, views, counted)
         assert len(seen) == 1
-    assert torch.allclose(chunked, whole, rtol=0, atol=1e-12)
-    assert torch.allclose(banded, blurred, rtol=0, atol=1e-12)
+    assert torch.allclose(stacked, whole, rtol=0, atol=1e-12)
+
+
+class Operators(TorchDispatchMode):
+    """Counts what is dispatched inside it, but for views, which are no work."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize(("native", "most"), [(8, 40), (64, 50)])  # the larger is SDXL's: memory asks for three to five stacks
+def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale, most):
+    """Attention itself is the host's: one operation for each stack, and one for the whole picture."""
+    side = native * scale
+    plan = window_plan(side, side, float(scale))
+    q, k, v = (torch.empty(1, side * side, WIDTH, device="meta") for _ in range(3))
+
+    def layer():
+        scale_fusion(q, k, v, plan, jittered_views(plan, 1), scale, lambda q, k, v, grid: torch.empty_like(q))
+
+    layer()  # makes what is kept
+    with torch.inference_mode(), Operators() as operators:
+        layer()
+    assert plan.count == (2 * scale - 1) ** 2 and operators.count <= most
+
+
+@pytest.mark.parametrize("on", [torch.Tensor, type("OnCuda", (torch.Tensor,), {"is_cuda": True})])
+def test_rows_of_one_place_are_added_in_their_order(on):
+    places = torch.tensor([2, 0, 2, 2, 1, 2])
+    rows = torch.tensor([1e8, 1.0, 1.0, -1e8, 1.0, 1.0]).expand(2, 3, 6).mT
+    total = torch.zeros(2, 4, 3)
+    add_rows(total.as_subclass(on), places, rows)
+    assert total[0, :, 0].tolist() == total[1, :, 2].tolist() == [1, 1, 1, 0]  # in another order 2 or 0 at the third place
 
 
 @given(sides, sides, ratios, keys)

@@ -11,8 +11,10 @@ from clips import animated, in_windows
 from comfy.ldm.modules.attention import FeedForward
 from comfy.patcher_extension import WrappersMP
 from families import FAMILIES, with_scale_fusion
+from freescale.freescale_core import chunks
 from freescale.nodes.host.family import family_of
 from freescale.nodes.host.memory import memory_text, require_memory
+from freescale.nodes.host.scale_fusion.settings import BOTH, GLOBAL_ONLY
 from freescale.nodes.host.seam import feed_forward
 from freescale.nodes.host.seam.feed_forward import chunk_feed_forwards
 
@@ -25,6 +27,7 @@ NATIVE = 32  # px: of a picture this small 24 tokens make a part, so that LARGE 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(feed_forward, "SMALLEST_CHUNK", 1)
+    monkeypatch.setattr(chunks, "SMALLEST_STACK", 1)
 
 
 def listening(model, heard):
@@ -135,6 +138,16 @@ def test_what_the_host_reserves_is_enough_for_scale_fusion(name, heads, monkeypa
         reserved = model.model.memory_required([1, 4, side // 8, side // 8])
         for settings in ({}, {"blur_axes": "hwd"}, {"preset": "Fast"}):
             assert unet.counted(with_scale_fusion(model, **settings), side) < reserved
+
+
+@pytest.mark.parametrize(("name", "heads"), [("SDXL", {"num_head_channels": 64}), ("SD 1.5", {})])
+def test_windows_are_not_the_peak_of_a_call(name, heads, monkeypatch):
+    """At the true width and 8×, where they are the most tokens: a call without them takes as much, but for what is kept."""
+    monkeypatch.setattr(feed_forward, "SMALLEST_CHUNK", SMALLEST_CHUNK)
+    family = FAMILIES[name]
+    model = on_meta(family, native=None, model_channels=320, **heads)
+    windows, without = (unet.counted(with_scale_fusion(model, branches=b), 8 * family.native) for b in (BOTH, GLOBAL_ONLY))
+    assert windows <= 1.002 * without
 
 
 def test_feed_forwards_in_parts_lower_the_peak():

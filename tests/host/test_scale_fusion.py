@@ -64,7 +64,8 @@ def test_presets_from_exact_to_fast(model, run):
 
 @pytest.mark.parametrize("axes", ["hw", "hwd"])
 def test_draft_has_windows_late_and_in_the_up_blocks_only(model, run, axes, monkeypatch):
-    monkeypatch.setattr(chunks, "SMALLEST_CHUNK", 1)  # parts of so small a picture, too
+    for smallest in ("SMALLEST_CHUNK", "SMALLEST_STACK"):
+        monkeypatch.setattr(chunks, smallest, 1)  # parts of so small a picture, too
     sampling = model.get_model_object("model_sampling")
     sigmas = torch.tensor([float(sampling.percent_to_sigma(p)) for p in (0.2, 0.54, 0.56, 0.8)] + [0.0])
     windows = []
@@ -79,7 +80,7 @@ def test_draft_has_windows_late_and_in_the_up_blocks_only(model, run, axes, monk
     run(fusion(observed, preset="Draft", blur_axes=axes), LARGE, sigmas=sigmas)
     calls = Counter(windows)
     lattices, both = calls[(float(sigmas[0]), "input", 4)], calls[(float(sigmas[3]), "output", 1)]
-    assert lattices == 4 and both == 4 + 9  # one call each: a quarter of the picture at a time
+    assert lattices == 4 and both == 4 + 3  # a quarter of the picture at a time, and nine windows of one in three stacks
     for (sigma, section, _), number in calls.items():
         assert number == (both if section == "output" and sigma < float(sampling.percent_to_sigma(0.55)) else lattices)
 
