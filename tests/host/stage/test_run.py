@@ -28,6 +28,8 @@ def cascade(demo, stages, **wired):
         if inner["class_type"] == "FreeScaleStagePictures":
             results[name] = [list(given["pictures"])]
             continue
+        if inner["class_type"] == "PreviewImage":
+            continue
         assert inner["class_type"] == "FreeScaleCascadeStage"
         parts = [given[k] for k in ("model", "positive", "negative", "vae")]
         picture, latent = run_stage(
