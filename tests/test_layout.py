@@ -1,4 +1,4 @@
-"""What the README's drawing promises: who imports what, where models are told apart, and how long a file may be."""
+"""What CONTRIBUTING's drawing promises: who imports what, where models are told apart, and how long a file may be."""
 
 import ast
 from pathlib import Path

@@ -72,7 +72,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     command.add_argument("--json", action="store_true", help="as one line of JSON")
     add("lint", lint.run, "check the code without running it: ruff, types, and what the registry asks of a pack")
     add("test", testing.run, "run the tests; everything after it goes to pytest", True)
-    add("matrix", testing.matrix, "run every combination of tests/matrix and write the README's tables", True)
+    add("matrix", testing.matrix, "run every combination of tests/matrix and write docs/compatibility.md", True)
     add("bench", measuring("bench"), "measure speed and memory; everything after it goes to tools/bench", True)
     add("quality", measuring("quality"), "draw and measure pictures by every method; the rest goes to tools/quality", True)
     add("pictures", measuring("pictures"), "make the pictures of the README, the help pages and the templates", True)

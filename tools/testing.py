@@ -34,7 +34,7 @@ def run(_: argparse.Namespace, pytest_args: list[str]) -> int:
 
 
 def matrix(args: argparse.Namespace, rest: list[str]) -> int:
-    """Run the whole of tests/matrix and write what it found into the README."""
+    """Run the whole of tests/matrix and write what it found into docs/compatibility.md."""
     os.environ["FREESCALE_MATRIX"] = "part" if rest else "whole"
     return run(args, ["tests/matrix", "-m", "long or not long", "-n", "0", *rest])  # one process, as one writes
 

@@ -96,14 +96,14 @@ def alone(draw):
     return kept
 
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "compatibility.md"
 FIRST, LAST = "<!-- matrix -->", "<!-- /matrix -->"
 _tables: dict[str, dict[str, dict[str, str]]] = {}
 
 
 @pytest.fixture
 def publish():
-    """publish(table, row, column, cell): what this run found must be what the README says (or will say, when it is written)."""
+    """publish(table, row, column, cell): what this run found must be what the page says (or will say, when it is written)."""
 
     def cell(table: str, row: str, column: str, text: str, note: str = "") -> None:
         cells = _tables.setdefault(table, {}).setdefault(row, {})
@@ -112,15 +112,15 @@ def publish():
             cells["Note"] = note
         if not os.environ.get("FREESCALE_MATRIX"):
             published = _published().get(table, {}).get(row, {})
-            assert {name: published.get(name) for name in cells} == cells, "the README's matrix is old: run python dev.py matrix"
+            assert {name: published.get(name) for name in cells} == cells, "docs/compatibility.md is old: run python dev.py matrix"
 
     return cell
 
 
 def _published() -> dict[str, dict[str, dict[str, str]]]:
-    """The tables of the README as `_tables` has them."""
+    """The tables of the page as `_tables` has them."""
     tables, title, columns = {}, "", []
-    for line in README.read_text("utf-8").partition(FIRST)[2].partition(LAST)[0].splitlines():
+    for line in PAGE.read_text("utf-8").partition(FIRST)[2].partition(LAST)[0].splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("|") and not columns:
             title, *columns = cells
@@ -132,7 +132,7 @@ def _published() -> dict[str, dict[str, dict[str, str]]]:
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """If all of a run passed, write what it found into the README; of a partial run only the cells that it drew."""
+    """If all of a run passed, write what it found into the page; of a partial run only the cells that it drew."""
     extent = os.environ.get("FREESCALE_MATRIX")
     if not extent or exitstatus or not _tables:
         return
@@ -147,6 +147,6 @@ def pytest_sessionfinish(session, exitstatus):
         columns.sort(key="Note".__eq__)
         lines += ["", f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
         lines += [f"| {row} | {' | '.join(cells.get(name, '') for name in columns)} |" for row, cells in rows.items()]
-    text = README.read_text("utf-8")
+    text = PAGE.read_text("utf-8")
     before, after = text.partition(FIRST)[0], text.partition(LAST)[2]
-    README.write_text(before + FIRST + "\n".join(lines) + "\n\n" + LAST + after, "utf-8")
+    PAGE.write_text(before + FIRST + "\n".join(lines) + "\n\n" + LAST + after, "utf-8")

@@ -13,7 +13,7 @@ from freescale.nodes.host.stage.blend import BlendSampler
 
 TABLE = "Transformers"
 SIGMAS = torch.tensor([0.75, 0.5, 0.2, 0.0])
-OF_2026 = "Krea 2", "LTX-2", "Anima"  # hosts of that year have them: the README says so beside
+OF_2026 = "Krea 2", "LTX-2", "Anima"  # hosts of that year have them: README and docs say so beside
 PUBLISHED = {name: kind for name, kind in KINDS.items() if name not in OF_2026}
 SINCE_2026 = {"meanflow_sum": False} if "meanflow_sum" in HunyuanVideoParams.__annotations__ else {}
 KNOWN = {
