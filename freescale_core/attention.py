@@ -31,7 +31,8 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
     (h, w), (pad_h, pad_w) = plan.grid, plan.jitter
     height, width = h + 2 * pad_h, w + 2 * pad_w
     window, token, beyond = kept_cells(plan, q.device)
-    cells = torch.as_tensor(views[:, 0] * width + views[:, 2], device=q.device)[:, None] + window  # [n, window]
+    corners = torch.from_numpy(views[:, 0] * width + views[:, 2]).to(q.device, non_blocking=True)
+    cells = corners[:, None] + window  # [n, window]
     tokens, beyond = token[cells], beyond[cells]
     total = v.new_zeros(len(v), height * width, v.shape[-1])
 
@@ -44,7 +45,7 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
         return attend(queries, keys, values, plan.size)
 
     for stack, out in in_chunks(range(plan.count), inside, plan.size, stack_tokens(plan.grid)):
-        add_rows(total, cells[stack.start : stack.stop].flatten(), rearrange(out, "(b n) t c -> b (n t) c", n=len(stack)))
+        add_rows(total, cells[stack.start : stack.stop], rearrange(out, "(b n) t c -> b n t c", n=len(stack)))
         del out  # before the next stack is attended
     count = v.new_zeros(len(token)).index_add_(0, cells.flatten(), v.new_ones(1).expand(cells.numel()))  # exact in any order
     total, count = rearrange(total, "b (h w) c -> b h w c", h=height), rearrange(count, "(h w) -> h w 1", h=height)
@@ -64,18 +65,22 @@ def kept_cells(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor, 
         return window.to(device), token.clamp(min=0).to(device), (token < 0).to(device)
 
 
-def add_rows(total: Tensor, places: Tensor, rows: Tensor) -> Tensor:
-    """total[:, places] += rows, for [B, n, C]; rows of one place in their order, which makes the same bits in every run.
+def add_rows(total: Tensor, places: Tensor, rows: Tensor) -> None:
+    """total[:, places[i]] += rows[:, i] for windows i in their order, which makes the same bits in every run.
 
-    On CUDA index_add_ adds atomically, in any order; this form sorts the places first. It takes them in the outermost dimension,
-    or it would copy the total. `unsafe` is to believe that they exist, for which older PyTorch would wait.
+    `total` is [B, m, C], `places` [n, t], no two of a window alike, `rows` [B, n, t, C]. On CUDA index_add_ adds atomically, in
+    any order; the other form sorts the places first. It takes them in the outermost dimension, or it would copy the total;
+    `unsafe` is to believe that they exist, for which older PyTorch would wait. What other devices do is not known.
     """
     if total.is_cuda:
-        batch, n, _ = total.shape
-        places = (torch.arange(0, batch * n, n, device=total.device)[:, None] + places).flatten()
-        torch.ops.aten._index_put_impl_(total.view(batch * n, -1), [places], rows.flatten(0, 1), accumulate=True, unsafe=True)
-        return total
-    return total.index_add_(1, places, rows)
+        batch, m, _ = total.shape
+        places = (torch.arange(0, batch * m, m, device=total.device)[:, None] + places.flatten()).flatten()
+        torch.ops.aten._index_put_impl_(total.view(batch * m, -1), [places], rows.flatten(0, 2), accumulate=True, unsafe=True)
+    elif total.device.type in ("cpu", "meta"):
+        total.index_add_(1, places.flatten(), rows.flatten(1, 2))
+    else:
+        for place, row in zip(places, rows.unbind(1)):
+            total[:, place] += row
 
 
 def global_attention(

@@ -24,7 +24,7 @@ def in_chunks(items: Sequence, compute: Callable[[Any], Tensor], size: tuple[int
     They are alike in size. Where memory runs out it goes on with half as many items, down to one by one.
     """
     most = max(1, int(tokens / (size[0] * size[1])))
-    start, at_once = 0, ceil(len(items) / ceil(len(items) / most))
+    start, at_once = 0, ceil(len(items) / max(1, ceil(len(items) / most)))
     while start < len(items):
         chunk, out = items[start : start + at_once], None
         try:

@@ -133,10 +133,9 @@ def tapered_attention(tokens: Tokens, corners: np.ndarray) -> Tensor:
     weight, summed = weight.flatten().repeat(sequence.frames)[:, None].to(total), total.new_zeros(1, total.shape[1], 1)
     windows = [(_Span(y, y + size[0], y), _Span(x, x + size[1], x)) for y, x in corners.tolist()]
     for chunk, result in in_chunks(windows, partial(_seen_inside, tokens), size, chunk_tokens(sequence.grid)):
-        places = (_queries(tokens, chunk).flatten() - sequence.text).to(total.device)
-        weights = weight.repeat(len(chunk), 1)
-        add_rows(total, places, rearrange(result, "b e w q d -> (b e) (w q) d") * weights)
-        add_rows(summed, places, weights[None])
+        places = (_queries(tokens, chunk) - sequence.text).to(total.device)
+        add_rows(total, places, rearrange(result, "b e w q d -> (b e) w q d") * weight)
+        add_rows(summed, places, weight.expand(1, len(chunk), -1, 1))
     return rearrange(total.div_(summed), "(b e) n d -> b e n d", b=batch).to(tokens.q.dtype)
 
 

@@ -80,7 +80,7 @@ def _number(kind: type | UnionType, words: str) -> Check:
     def check(node: str, declared: Any, value: Any) -> None:
         fits = isinstance(value, kind) and not isinstance(value, bool)
         if not (fits and declared.min <= value <= declared.max):  # where NaN is not either
-            problem = f"it must be {words} from {declared.min} to {declared.max}. Change the value that is linked to it"
+            problem = f"it must be {words} from {declared.min} to {declared.max}. Change the value, or what is linked to it"
             raise bad_input(node, declared.id, _told(value), problem)
 
     return check
@@ -91,13 +91,13 @@ def _choice(node: str, declared: Any, value: Any) -> None:
         options = [str(option) for option in declared.options]
         more = f" and {len(options) - MOST_OPTIONS} more" if len(options) > MOST_OPTIONS else ""
         listed = f"it is not one of {', '.join(options[:MOST_OPTIONS])}{more}" if options else "there is nothing to choose"
-        raise bad_input(node, declared.id, _told(value), f"{listed}. Change the value that is linked to it")
+        raise bad_input(node, declared.id, _told(value), f"{listed}. Change the value, or what is linked to it")
 
 
 def _one_of(kind: type | UnionType, words: str) -> Check:
     def check(node: str, declared: io.Input, value: Any) -> None:
         if not isinstance(value, kind):
-            raise bad_input(node, declared.id, _told(value), f"it must be {words}. Change the value that is linked to it")
+            raise bad_input(node, declared.id, _told(value), f"it must be {words}. Change the value, or what is linked to it")
 
     return check
 
@@ -124,9 +124,10 @@ def _tensor(fits: Callable[[torch.Tensor], bool], shape: str, broken: str, withi
     return check
 
 
-def _samples(latent: Any) -> Any:
+def film_of(latent: Any) -> Any:
+    """The samples of a LATENT, of a film with its sound those of the film; None where it holds none."""
     samples: Any = latent.get("samples") if isinstance(latent, dict) else None
-    return samples.unbind()[0] if samples is not None and getattr(samples, "is_nested", False) else samples  # a film with sound
+    return samples.unbind()[0] if getattr(samples, "is_nested", False) else samples
 
 
 def _is_conditioning(value: Any) -> bool:
@@ -176,7 +177,7 @@ CHECKS: dict[str, Check] = {
         lambda x: x.is_floating_point(),
         "it holds no latent. Wire the output of a sampler, VAE Encode or Empty Latent Image",
         "the latent has values that are not numbers. Look at the sampler before it, or its VAE precision",
-        within=_samples,
+        within=film_of,
     ),
     DetailMap.io_type: _tensor(
         lambda x: x.ndim == 3 and x.is_floating_point(),

@@ -158,10 +158,15 @@ def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale,
     assert plan.count == (2 * scale - 1) ** 2 and operators.count <= most
 
 
-@pytest.mark.parametrize("on", [torch.Tensor, type("OnCuda", (torch.Tensor,), {"is_cuda": True})])
+ELSEWHERE = {"device": property(lambda _: torch.device("mps"))}
+
+
+@pytest.mark.parametrize("on", [{}, {"is_cuda": True}, ELSEWHERE], ids=["CPU", "as on CUDA", "elsewhere"])
 def test_rows_of_one_place_are_added_in_their_order(on):
-    places = torch.tensor([2, 0, 2, 2, 1, 2])
-    rows = torch.tensor([1e8, 1.0, 1.0, -1e8, 1.0, 1.0]).expand(2, 3, 6).mT
+    """In each form; that CUDA's own sums are in this order, too, no CPU can show."""
+    on = type("On", (torch.Tensor,), on)
+    places = torch.tensor([[2, 0], [2, 3], [1, 2], [2, 3]])
+    rows = torch.tensor([[1e8, 1.0], [1.0, 0.0], [1.0, -1e8], [1.0, 0.0]])[None, ..., None].expand(2, 4, 2, 3)
     total = torch.zeros(2, 4, 3)
     add_rows(total.as_subclass(on), places, rows)
     assert total[0, :, 0].tolist() == total[1, :, 2].tolist() == [1, 1, 1, 0]  # in another order 2 or 0 at the third place

@@ -112,7 +112,9 @@ def publish():
             cells["Note"] = note
         if not os.environ.get("FREESCALE_MATRIX"):
             published = _published().get(table, {}).get(row, {})
-            assert {name: published.get(name) for name in cells} == cells, "docs/compatibility.md is old: run python dev.py matrix"
+            assert {name: published.get(name) for name in cells} == cells, (
+                "docs/compatibility.md is old: run python dev.py matrix"
+            )
 
     return cell
 

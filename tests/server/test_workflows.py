@@ -14,7 +14,7 @@ FOLDERS = {
     "CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders",
     "ImageOnlyCheckpointLoader": "checkpoints", "DualCLIPLoader": "text_encoders", "VAELoader": "vae", "LoraLoaderModelOnly": "loras",
 }  # fmt: skip
-PUBLISHERS = tuple(f"https://huggingface.co/{name}/" for name in ("stabilityai", "Comfy-Org", "comfyanonymous"))
+PUBLISHERS = tuple(f"https://huggingface.co/{name}/" for name in ("stabilityai", "Comfy-Org", "comfyanonymous", "ByteDance"))
 
 # What to make smaller, and the sizes (width, height) that must come out.
 RUNS = {
@@ -22,6 +22,7 @@ RUNS = {
     "freescale_demo_transformer": ({"steps": 3, "width": 128, "height": 128}, [(128, 128), (256, 256), (512, 512)]),
     "freescale_vs_direct": ({"steps": 2, "width": 128, "height": 128}, [(128, 128), (128, 128), (256, 256), (512, 512)]),
     "freescale_sdxl_4k": ({"steps": 2, "width": 192, "height": 128}, [(384, 256), (768, 512)]),
+    "freescale_sdxl_4k_fast": ({"steps": 3, "width": 192, "height": 128}, [(384, 256), (768, 512)]),
     **{
         f"freescale_{model}_4k": ({"steps": 3, "width": 192, "height": 128}, [(192, 128), (384, 256), (768, 512)])
         for model in ("zimage", "flux", "qwen_image", "krea2")

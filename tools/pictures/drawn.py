@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "quality"))
 
 # isort: split
-from drawing import NATIVE, NATIVE_PICTURE, U_NET, Picture  # noqa: E402
+from drawing import FLUX, NATIVE, NATIVE_PICTURE, U_NET, Picture  # noqa: E402
 from freescale.nodes.compare.contact_sheet import INK, PAPER  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
@@ -24,9 +24,10 @@ class Panel:
     side: int = 512
     seed: int = 2
     part: tuple[float, float, float] = WHOLE
+    network: str = U_NET
 
     def picture(self, folder: Path, commit: str = "") -> Picture:
-        return Picture(folder, U_NET, commit, self.method, self.side, self.seed)
+        return Picture(folder, self.network, commit, self.method, self.side, self.seed)
 
     def image(self, folder: Path) -> Image.Image:
         return part_of(Image.open(self.picture(folder).path).convert("RGB"), self.part, PX)
@@ -43,7 +44,9 @@ def rivals(name: str) -> list[Panel]:
 
 
 HAIR, CHIN, MEADOW, TOP, HAT = (0.08, 0.12, 0.28), (0.03, 0.42, 0.27), (0.02, 0.22, 0.55), (0.15, 0.0, 0.6), (0.35, 0.05, 0.6)
+PROOF = (("direct", "direct"), ("cascade alone", "without Scale Fusion"), ("FreeScale", "FreeScale"))
 SHEETS: dict[str, list[Panel]] = {
+    "docs/images/proof.jpg": [Panel(label, method, 1024, 1, network=FLUX) for label, method in PROOF],
     "js/docs/demo.jpg": [Panel(f"seed {seed}", NATIVE_PICTURE, NATIVE, seed) for seed in (0, 1, 2, 5)],
     "js/docs/cascade.jpg": [
         Panel("256 px", NATIVE_PICTURE, NATIVE, part=HAIR),

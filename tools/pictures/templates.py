@@ -21,6 +21,7 @@ NATIVE = 256  # px of the demo model
 SMALLER = 4  # the demo model's native picture is a quarter of SDXL's
 SEED = 5  # of thumbnails; but:
 SEEDS = {
+    "freescale_sdxl_4k_fast": 14,
     "freescale_zimage_4k": 1,
     "freescale_flux_4k": 2,
     "freescale_qwen_image_4k": 3,

@@ -14,7 +14,7 @@ def in_queue(hidden: Any) -> bool:
 
 
 def expanded(hidden: Any, sizes: list[tuple[int, int]]) -> io.NodeOutput:
-    """One node for each stage of (height, width) px, and of several stages each one's picture to look at as soon as it is done.
+    """One node for each stage of (height, width) px, and for each but the last one its picture to look at as soon as it is done.
 
     The cascade's own inputs, links as links, go to every stage; the picture goes from stage to stage. `hidden` has the
     cascade's unique_id and the running graph.
@@ -25,7 +25,7 @@ def expanded(hidden: Any, sizes: list[tuple[int, int]]) -> io.NodeOutput:
     for number, (height, width) in enumerate(sizes, 1):
         stage = graph.node(STAGE, id=f"stage{number}", **inputs, height=height, width=width)
         inputs |= {"image": stage.out(0), "latent_image": stage.out(1), "pictures": stage.out(2)}
-        if len(sizes) > 1:  # so that Cancel or a crash in a later stage loses no picture
+        if number < len(sizes):  # so that Cancel or an error in a later stage loses no picture
             graph.node("PreviewImage", id=f"picture{number}", images=stage.out(0))
     pictures = graph.node(PICTURES, id="pictures", pictures=stage.out(2))
     return io.NodeOutput(stage.out(0), stage.out(1), pictures.out(0), expand=graph.finalize())

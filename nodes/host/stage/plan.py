@@ -10,6 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ....freescale_core.schedule import stage_sigmas
+from ..checks import film_of
 from ..errors import bad_input
 from ..family import Family, family_of
 from .samplers import require_blendable
@@ -106,7 +107,7 @@ def require_aspect(node: str, detail_map: torch.Tensor, height: int, width: int)
 
 def warn_of_nothing(node: str, latent: dict | None) -> None:
     """Say it where a latent is empty, as Empty Latent Image gives it: a stage would enlarge a grey picture."""
-    if latent is not None and not latent["samples"].any():
+    if latent is not None and not film_of(latent).any():
         logging.warning(f"{node} › latent_image: it is empty. Wire the LATENT of a sampler, which holds a picture.")
 
 
