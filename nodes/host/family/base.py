@@ -78,6 +78,11 @@ class Family(ABC):
         """Whether a film beside the latent is one of the VAE's, and not stills and films joined."""
         return self.films
 
+    @property
+    def hears(self) -> bool:
+        """Whether a film's latent may be nested with that of its sound."""
+        return False
+
     def as_latent(self, samples: torch.Tensor) -> torch.Tensor:
         """A latent with all of its axes; nodes that make empty ones may leave the frame out."""
         return samples[:, :, None] if self.frames and samples.ndim == 4 else samples

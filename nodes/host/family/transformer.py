@@ -79,6 +79,11 @@ class Transformer(Family):
         return self.films and self.layout is not None
 
     @property
+    def hears(self) -> bool:
+        """LTX-2 draws both."""
+        return _is(self.network, "LTXAVModel")
+
+    @property
     def _has_reference(self) -> bool:
         """Whether it has Wan Fun's layer for a reference, which may come as a frame before the others."""
         return getattr(self.network, "ref_conv", None) is not None

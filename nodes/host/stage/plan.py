@@ -62,6 +62,9 @@ def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None
         return height, width
     require_one_source(node, latent is not None, image is not None)
     latent = cast(dict, latent)
+    if latent["samples"].is_nested and not family.hears:
+        problem = "the model draws no sound. Wire the video latent of LTXV Separate AV Latent"
+        raise bad_input(node, "latent_image", "a film with its sound", problem)
     require_latent(node, "latent_image", family, family.as_latent(latent["samples"]))
     return family.picture_size(*latent["samples"].shape[-2:])
 

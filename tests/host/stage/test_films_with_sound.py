@@ -150,3 +150,10 @@ def test_the_blend_holds_the_sound_too_where_both_are_drawn():
     assert all(not torch.allclose(a, b, atol=1e-3) for a, b in zip(held, free))
     mapped = drawn(2.0, torch.full((1, 32, 32), 1e6))
     assert torch.allclose(mapped[0], free[0], atol=0.2) and not torch.allclose(mapped[1], free[1], atol=1e-3)
+
+
+def test_a_model_that_draws_no_sound_refuses_it(vae):
+    words = dits.prompt(KIND)
+    wired = dict(model=dits.build(dits.KINDS["LTX-Video"]), positive=words, negative=words, vae=vae, latent_image=both())
+    with pytest.raises(ValueError, match="latent_image = 'a film with its sound': the model draws no sound. Wire the video"):
+        SelfCascadeUpscale.execute(stages="2x", **wired, **SETTINGS)
