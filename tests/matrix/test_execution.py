@@ -3,18 +3,18 @@
 from dataclasses import replace
 
 import comfy.model_management
+import dits
 import families
 import pytest
 import torch
 from comfy_extras.nodes_torch_compile import TorchCompileModel
-from dits import KINDS, maker
 from dynamic_vram import *  # noqa: F403
 from dynamic_vram import every_kind
 from families import FAMILIES, host_node
 from quantised import Gguf, Nf4, quantised
 
 TABLE = "Weights and execution"
-SDXL, FLUX, Z_IMAGE = FAMILIES["SDXL"], KINDS["FLUX.1"], KINDS["Z-Image"]
+SDXL, FLUX, Z_IMAGE = FAMILIES["SDXL"], dits.KINDS["FLUX.1"], dits.KINDS["Z-Image"]
 every_family = pytest.mark.parametrize("family", [SDXL, FLUX, Z_IMAGE], ids=lambda family: family.name)
 
 
@@ -26,7 +26,7 @@ def ours(g):
 @every_family
 def test_small_dtypes(draw, publish, family, dtype):
     """The same picture as from float32 weights that were rounded to that type."""
-    small, rounded = (maker(family).graph(family, dtype=d) for d in (dtype, torch.float32))
+    small, rounded = (dits.maker(family).graph(family, dtype=d) for d in (dtype, torch.float32))
     for parameter in rounded.model.model.diffusion_model.parameters():
         parameter.copy_(parameter.to(dtype).float())
     assert next(small.model.model.diffusion_model.parameters()).dtype == dtype
@@ -41,7 +41,7 @@ def test_small_dtypes(draw, publish, family, dtype):
 def test_quantised_layers_of_other_packs(draw, publish, family, operations, name):
     """The same picture as from the host's own layers with weights that were rounded as much."""
     models = quantised(family, operations)
-    small, rounded = (replace(maker(family).graph(family), model=model) for model in models)
+    small, rounded = (replace(dits.maker(family).graph(family), model=model) for model in models)
     picture = draw(ours(small))
     assert torch.allclose(picture, draw(ours(rounded)), atol=1e-3 * float(picture.abs().max()))
     assert not torch.allclose(picture, draw(small), atol=1e-2)
@@ -52,7 +52,7 @@ def test_quantised_layers_of_other_packs(draw, publish, family, operations, name
 @every_family
 def test_computes_in_small_dtypes(graph, draw, publish, family, dtype, rounding):
     """As on a GPU: off from float32 by what the model itself is off without our patches, give or take."""
-    small, exact = maker(family).graph(family, dtype=dtype, computes=dtype), graph(family)
+    small, exact = dits.maker(family).graph(family, dtype=dtype, computes=dtype), graph(family)
     assert small.model.model.manual_cast_dtype is None
 
     def error(wire):

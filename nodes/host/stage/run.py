@@ -1,6 +1,7 @@
 """Running a stage: resize, restart, sample under the blend, decode."""
 
 import logging
+from math import prod, sqrt
 from typing import Any
 
 import comfy.model_management
@@ -121,8 +122,8 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
 
 
 def _told_of_a_leap(node: str, stage: Stage, before: tuple[int, int]) -> str:
-    """What is said of a stage that enlarges too much at once."""
-    times = max(new / old for new, old in zip((stage.height, stage.width), before))
+    """What is said of a stage that enlarges too much at once, by its sides' geometric mean."""
+    times = sqrt(stage.height * stage.width / prod(before))
     if times < LEAP:
         return ""
     advice = f"{times:.3g}x at once leaves little of the picture to hold on to; 2x, 2x keeps more"
