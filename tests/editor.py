@@ -189,7 +189,10 @@ def open_help(client, kind: str) -> None:
 
 
 def run(client) -> None:
-    """Press Run and wait for its good end."""
+    """Press Run and wait for its good end, not that of a run before."""
+    client.wait_for_function(
+        "async () => { const q = await (await app.api.fetchApi('/queue')).json(); return !q.queue_running.length }"
+    )
     client.evaluate(
         """() => {
             window.freescaleEnd = null
