@@ -56,7 +56,7 @@ def refusal(answer: dict, prompt: dict) -> str:
 
 
 def outcome(server: Server, run: str, prompt: dict) -> dict:
-    """The outputs of a finished prompt, or what went wrong in it."""
+    """The outputs of a finished prompt's own nodes, not of those that they expand into, or what went wrong in it."""
     while not (history := server.get(f"/history/{run}")):
         if server.process.poll() is not None:
             raise Trouble(f"{server.log_tail()}\n\nComfyUI stopped in the middle of the run; its log is above.")
@@ -69,7 +69,7 @@ def outcome(server: Server, run: str, prompt: dict) -> dict:
             node = prompt.get(str(data["node_id"]).split(".")[0], {})
             title = node.get("_meta", {}).get("title") or data["node_type"]
             raise Trouble(f"{''.join(data['traceback'])}\n{title} failed: {data['exception_message'].strip()}")
-    return entry["outputs"]
+    return {node: output for node, output in entry["outputs"].items() if node in prompt}
 
 
 def upstream(prompt: dict, node: str) -> set[str]:
@@ -84,7 +84,6 @@ def upstream(prompt: dict, node: str) -> set[str]:
 
 def saved_images(outputs: dict, prompt: dict, folder: Path) -> list[Path]:
     """The image files of a run in the order of the stages: a later stage depends on more nodes."""
-    saved = {node: [image for image in out.get("images", []) if image["type"] == "output"] for node, out in outputs.items()}
-    in_order = sorted((node for node in saved if saved[node]), key=lambda node: len(upstream(prompt, node)))
-    images = [image for node in in_order for image in saved[node]]
+    in_order = sorted((node for node in outputs if node in prompt), key=lambda node: len(upstream(prompt, node)))
+    images = [image for node in in_order for image in outputs[node].get("images", []) if image["type"] == "output"]
     return [folder / image["subfolder"] / image["filename"] for image in images]
