@@ -69,9 +69,9 @@ class Family(ABC):
         return False
 
     @property
-    def of_one_size(self) -> tuple[str, ...]:
-        """What its network takes at the latent's own size alone, where a prompt holds it: the host's names."""
-        return ()
+    def of_one_size(self) -> dict[str, str]:
+        """What its network takes at the latent's own size alone, where a prompt holds it: the host's name → what to do then."""
+        return {}
 
     @property
     def is_given_whole_films(self) -> bool:

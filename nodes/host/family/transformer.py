@@ -23,7 +23,11 @@ FILMS = {  # those that draw films: native (height, width) px by the channels of
     "WanModel": {1536: (480, 832), 5120: (720, 1280), 3072: (704, 1280)},
     "LTXVModel": {2048: (512, 768), 4096: (704, 1216)},
 }
-OF_ONE_SIZE = ("vace_frames", "time_dim_concat", "camera_conditions", "pose_video_latent", "face_video_pixels", "keyframe_idxs")
+BEFORE_IT = "Give the cascade the prompt from before that node"
+OF_ONE_SIZE = {
+    **dict.fromkeys(("vace_frames", "time_dim_concat", "camera_conditions", "pose_video_latent", "face_video_pixels"), BEFORE_IT),
+    "keyframe_idxs": "Put LTXVCropGuides before the cascade, for the prompts and the latent",  # the guides are frames of it, too
+}
 WIDTHS = ("hidden_size", "inner_dim", "dim", "model_channels")  # where networks keep the channels of a token
 THETA = 10000.0  # of LTX, whatever a checkpoint says, and of Cosmos
 TENSORS = 7  # of a token's channels that a block holds at once, at least: FLUX's widest layer
@@ -69,9 +73,10 @@ class Transformer(Family):
         return places and places * self.side_step
 
     @property
-    def of_one_size(self) -> tuple[str, ...]:
+    def of_one_size(self) -> dict[str, str]:
         """Of those that draw films: controls and guides, and the reference where there is a layer for it."""
-        return (*OF_ONE_SIZE, *("reference_latents",) * self._has_reference) if self.films else ()
+        reference = {"reference_latents": BEFORE_IT} if self._has_reference else {}
+        return OF_ONE_SIZE | reference if self.films else {}
 
     @property
     def is_given_whole_films(self) -> bool:

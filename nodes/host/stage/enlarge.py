@@ -48,11 +48,10 @@ def with_pictures(family: Family, vae: Any, stage: Stage, *prompts: list) -> lis
 def require_enlargeable(node: str, family: Family, **prompts: list) -> None:
     """Refuse prompts that hold what the host's models take at the latent's size alone, before any work."""
     for name, prompt in prompts.items():
-        for held in (held for _, values in prompt for held in family.of_one_size if values.get(held) is not None):
-            what = "Give the cascade the prompt from before that node"
-            if held == "keyframe_idxs":  # the guides are also frames of the latent
-                what = "Put LTXVCropGuides before the cascade, for the prompts and the latent"
-            raise bad_input(node, name, held, f"this is made for one size, and the model takes no other. {what}")
+        for held, what in family.of_one_size.items():
+            if any(values.get(held) is not None for _, values in prompt):
+                problem = f"this is made for one size, and the model takes no other. {what}"
+                raise bad_input(node, name, held, problem)
 
 
 def _is_told_by_frames(film: Tensor, mask: Tensor | None) -> bool:
