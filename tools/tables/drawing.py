@@ -17,14 +17,17 @@ from typing import Any
 
 import comfy.utils
 import comfyui_version
+import families
 import torch
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from freescale.nodes.host.demo import FOLDER as DEMO_FOLDER
 from freescale.nodes.host.family import family_of
+from measure import aligned
 from methods import Work
 from PIL import Image
 from tqdm import tqdm
 
+import nodes as host_nodes
 from tools.console import Trouble
 from tools.folders import ROOT
 
@@ -53,15 +56,24 @@ class Checkpoint:
         return family_of(self.model).native
 
 
-def demo(network: str, weights: tuple[str, ...], methods: tuple[str, ...], frames: int = 1) -> Checkpoint:
-    """The embedded model with one of its networks."""
+def demo(methods: tuple[str, ...], frames: int = 1) -> Checkpoint:
+    """The embedded model; frames are pictures that know nothing of each other."""
 
     def encode(prompt: str) -> tuple[list, list]:
         return FreeScaleDemoModel.execute(**demo_conditions(prompt)).args[1:3]
 
-    model, *_, vae = FreeScaleDemoModel.execute("no", 0.1, "portrait", network).args
-    files = [DEMO_FOLDER / f"{name}.safetensors" for name in weights]
-    return Checkpoint(model, vae, encode, dict.fromkeys((REFERENCE, *methods), DEMO_CFG), sha256(files), frames)
+    model, *_, vae = FreeScaleDemoModel.execute("no", 0.1, "portrait").args
+    weights = sha256([DEMO_FOLDER / "model.safetensors"])
+    return Checkpoint(model, vae, encode, dict.fromkeys((REFERENCE, *methods), DEMO_CFG), weights, frames)
+
+
+def encoder(clip: Any) -> Callable[[str], tuple[list, list]]:
+    """A prompt → (positive, negative), the negative one empty."""
+
+    def encode(prompt):
+        return tuple(families.host_node(host_nodes.CLIPTextEncode, clip, text)[0] for text in (prompt, ""))
+
+    return encode
 
 
 def demo_conditions(prompt: str) -> dict:
@@ -105,6 +117,15 @@ def checked(parser: ArgumentParser, what: str, argv: list[str]) -> Namespace:
     if args.steps < 1:
         parser.error("--steps must be 1 or more")
     return args
+
+
+def prompts_of(args: Namespace, what: str) -> list[str]:
+    """The prompts that are asked for; Trouble where they cannot be read or the checkpoint is no file."""
+    demo = args.checkpoint == DEMO
+    prompts = read_prompts(args.prompts, f"--{what}", getattr(args, what), demo)
+    if not demo and not Path(args.checkpoint).is_file():
+        raise Trouble(f"--checkpoint {args.checkpoint}: there is no such file.")
+    return prompts
 
 
 def read_prompts(file: Path, option: str, count: int, demo: bool) -> list[str]:
@@ -248,6 +269,15 @@ def minutes_of(folder: Path, name: str, count: int) -> float:
             entry = json.loads(line)
             by_index[entry["index"]] = entry["minutes"]
     return statistics.median(by_index[index] for index in range(count) if index in by_index)
+
+
+def report(title: str, columns: dict, result: dict, json_file: Path | None) -> dict:
+    """Print the table of `result`, whose methods and published figures are rows, and write every figure; the result as it came."""
+    print(f"{title}\n")
+    print(aligned(text(columns, result["methods"], result["published"])))
+    if json_file:
+        json_file.write_text(json.dumps(result, indent=1), "utf-8")
+    return result
 
 
 def text(columns: dict[str, tuple[str, int]], rows: dict[str, dict], published: dict[str, dict]) -> list[list[str]]:

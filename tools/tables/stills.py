@@ -9,13 +9,11 @@ import families
 import methods
 import torch
 from comfy_extras.nodes_freelunch import FreeU
-from drawing import DEMO, REFERENCE, Checkpoint, demo, sha256
-from freescale.nodes.demo.config import U_NET
+from drawing import DEMO, REFERENCE, Checkpoint, demo, encoder, sha256
 from freescale.nodes.host.family import family_of
 from freescale.nodes.host.stage.conditioning import pin_size
 from methods import Work
 
-import nodes as host_nodes
 from tools.console import Trouble
 
 METHODS = ("direct", "ScaleCrafter", "FouriScale", "HiDiffusion", "DemoFusion", "FreeScale")
@@ -25,7 +23,7 @@ FREE_U = (1.1, 1.2, 0.6, 0.4)  # on in the authors' scripts of FreeScale and of 
 def load(name: str) -> Checkpoint:
     """A checkpoint by ComfyUI's own loader, or the embedded model; Trouble where it is none to draw with."""
     if name == DEMO:
-        return demo(U_NET, ("model",), METHODS)
+        return demo(METHODS)
     try:
         model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(name)
     except Exception as error:  # whatever the host's loader meets in a file that is no checkpoint
@@ -37,10 +35,7 @@ def load(name: str) -> Checkpoint:
     except ValueError as error:
         raise Trouble(str(error)) from None
 
-    def encode(prompt):
-        return tuple(families.host_node(host_nodes.CLIPTextEncode, clip, text)[0] for text in (prompt, ""))
-
-    return Checkpoint(model, vae, encode, paper_cfg(model), sha256([Path(name)]))
+    return Checkpoint(model, vae, encoder(clip), paper_cfg(model), sha256([Path(name)]))
 
 
 def paper_cfg(model) -> dict[str, float]:

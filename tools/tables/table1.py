@@ -1,6 +1,5 @@
 """The command: draws what is missing, measures it, prints Table 1 with the published figures under ours."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import comfy.model_management
 import drawing
 import stills
 import torch
-from measure import aligned
 from picture_metrics import Pictures, load_network
 from stills import METHODS, REFERENCE, drawn, load
 
@@ -52,10 +50,7 @@ def parse(argv: list[str]) -> Namespace:
 def main(argv: list[str]) -> dict:
     """Run the command; what is wrong with its files is told before anything is drawn."""
     args = parse(argv)
-    demo = args.checkpoint == drawing.DEMO
-    prompts = drawing.read_prompts(args.prompts, "--images", args.images, demo)
-    if not demo and not Path(args.checkpoint).is_file():
-        raise Trouble(f"--checkpoint {args.checkpoint}: there is no such file.")
+    prompts = drawing.prompts_of(args, "images")
     network = load_network(args.inception)
     checkpoint = load(args.checkpoint)
     native = checkpoint.native[0]
@@ -83,9 +78,6 @@ def main(argv: list[str]) -> dict:
             "minutes": drawing.minutes_of(folder, name, args.images),
         }
     published = PUBLISHED.get(size, {}) if native == 1024 else {}
-    print(f"{size} px from {native} px, {args.images} pictures, {args.steps} steps, {settings['device']}\n")
-    print(aligned(drawing.text(COLUMNS, rows, published)))
+    title = f"{size} px from {native} px, {args.images} pictures, {args.steps} steps, {settings['device']}"
     result = {"settings": settings, "images": args.images, "native": native, "methods": rows, "published": published}
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1), "utf-8")
-    return result
+    return drawing.report(title, COLUMNS, result, args.json)

@@ -1,6 +1,5 @@
 """The command: draws what is missing, measures it, prints Tables 3 and 4 with the published figures under ours."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -9,10 +8,7 @@ import drawing
 import torch
 import videos
 from clip_metrics import Clips, load_networks
-from measure import aligned
 from videos import DILATED_UP, METHODS, REFERENCE, RGB, drawn, load
-
-from tools.console import Trouble
 
 COLUMNS = {"fvd": ("FVD", 1), "dynamic": ("dynamic", 3), "aesthetic": ("aesthetic", 3), "minutes": ("minutes", 2)}
 PAPERS_MODEL = (320, 512)  # VideoCrafter2's native size; the paper doubles it
@@ -45,10 +41,7 @@ def parse(argv: list[str]) -> Namespace:
 def main(argv: list[str]) -> dict:
     """Run the command; what is wrong with its files is told before anything is drawn."""
     args = parse(argv)
-    demo = args.checkpoint == drawing.DEMO
-    prompts = drawing.read_prompts(args.prompts, "--videos", args.videos, demo)
-    if not demo and not Path(args.checkpoint).is_file():
-        raise Trouble(f"--checkpoint {args.checkpoint}: there is no such file.")
+    prompts = drawing.prompts_of(args, "videos")
     networks = load_networks(**{name: getattr(args, name) for name in NETWORKS})
     checkpoint = load(args.checkpoint)
     native = checkpoint.native
@@ -70,10 +63,7 @@ def main(argv: list[str]) -> dict:
         minutes = drawing.minutes_of(folder, name, args.videos)
         rows[name] = {**distance, "dynamic": seen.dynamic, "aesthetic": seen.aesthetic, "minutes": minutes}
     published = PUBLISHED if native == PAPERS_MODEL and args.times == 2 else {}
-    frames = f"{args.videos} clips of {checkpoint.frames} frames"
-    print(f"{size} px from {native[1]}x{native[0]} px, {frames}, {args.steps} steps, {settings['device']}\n")
-    print(aligned(drawing.text(COLUMNS, rows, published)))
+    clips = f"{args.videos} clips of {checkpoint.frames} frames"
+    title = f"{size} px from {native[1]}x{native[0]} px, {clips}, {args.steps} steps, {settings['device']}"
     result = {"settings": settings, "videos": args.videos, "native": native, "methods": rows, "published": published}
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1), "utf-8")
-    return result
+    return drawing.report(title, COLUMNS, result, args.json)

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import families
 import folder_paths
 import methods
 import torch
-from drawing import DEMO, REFERENCE, Checkpoint, demo, sha256
-from freescale.nodes.demo.config import FRAMES, U_NET
+from drawing import DEMO, REFERENCE, Checkpoint, demo, encoder, sha256
+from freescale.nodes.demo.config import FRAMES
 from freescale.nodes.host.videocrafter import load_checkpoint
 from methods import Work
 
-import nodes as host_nodes
 from tools.console import Trouble
 
 RGB, DILATED_UP = "RGB upsampling", "dilated up-blocks"
@@ -25,7 +23,7 @@ def load(name: str) -> Checkpoint:
     Trouble where it is none to draw with.
     """
     if name == DEMO:
-        return demo(U_NET, ("model",), METHODS, FRAMES)
+        return demo(METHODS, FRAMES)
     path = Path(name).resolve()
     folder_paths.add_model_folder_path("checkpoints", str(path.parent), is_default=True)
     try:
@@ -33,10 +31,7 @@ def load(name: str) -> Checkpoint:
     except Exception as error:  # ours, in words, or whatever the host meets in a file that is no checkpoint
         raise Trouble(f"--checkpoint {name} cannot be loaded: {error}") from None
 
-    def encode(prompt):
-        return tuple(families.host_node(host_nodes.CLIPTextEncode, clip, text)[0] for text in (prompt, ""))
-
-    return Checkpoint(model, vae, encode, dict.fromkeys((REFERENCE, *METHODS), CFG), sha256([path]), VIDEOCRAFTER_FRAMES)
+    return Checkpoint(model, vae, encoder(clip), dict.fromkeys((REFERENCE, *METHODS), CFG), sha256([path]), VIDEOCRAFTER_FRAMES)
 
 
 def drawn(name: str, work: Work) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """A cascade's stages with short settings."""
 
+import dits
+from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host.family import family_of
 from freescale.nodes.host.stage.plan import Stage
 from freescale.nodes.host.stage.run import run_stage
@@ -29,3 +31,15 @@ def table_of(model):
 def step(demo, height, width, latent=None, image=None, **changed):
     """(picture, latent) of one stage of the demo model."""
     return run_stage("node", *demo, stage(height, width, **changed), latent, image)
+
+
+def film_cascade(vae, kind, steps):
+    """Its result(stages, …) is IMAGE, LATENT and pictures of the node, with Scale Fusion before it as in the template."""
+
+    def run(stages, kind=kind, **inputs):
+        model, words = dits.fusion(dits.build(kind), preset="Fast"), dits.prompt(kind)
+        settings = {**SETTINGS, "scheduler": "simple", "denoise": 0.75, "steps": steps}
+        inputs = {"model": model, "positive": words, "negative": words, "vae": vae, **settings, **inputs}
+        return SelfCascadeUpscale.execute(**inputs, stages=stages).args
+
+    return run

@@ -10,12 +10,11 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_wan import WanFirstLastFrameToVideo, WanImageToVideo
 from dits import KINDS
-from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host import pictures
 from freescale.nodes.host.family import family_of
 from freescale.nodes.host.stage.enlarge import with_pictures
 from freescale.nodes.host.stage.run import run_stage
-from staging import SETTINGS, stage
+from staging import film_cascade, stage
 
 WAN = KINDS["Wan"]
 
@@ -27,15 +26,7 @@ def vae(vae_of):
 
 @pytest.fixture(scope="module")
 def cascade(vae):
-    """cascade(model, stages, …) → IMAGE, LATENT, pictures of the node, in front of it Scale Fusion as in the template."""
-    model, words = dits.fusion(dits.build(WAN), preset="Fast"), dits.prompt(WAN)
-
-    def run(stages, **inputs):
-        settings = {**SETTINGS, "scheduler": "simple", "denoise": 0.75, "steps": 6}
-        inputs = {"model": model, "positive": words, "negative": words, "vae": vae, **settings, **inputs}
-        return SelfCascadeUpscale.execute(**inputs, stages=stages).args
-
-    return run
+    return film_cascade(vae, WAN, 6)
 
 
 @pytest.mark.parametrize("resize_in", ["pixels", "latent"])

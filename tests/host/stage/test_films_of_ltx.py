@@ -7,10 +7,9 @@ import pytest
 import torch
 from comfy_extras.nodes_lt import LTXVAddGuide, LTXVCropGuides, LTXVImgToVideo
 from dits import KINDS
-from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host import pictures
 from freescale.nodes.host.family import family_of
-from staging import SETTINGS
+from staging import film_cascade
 
 LTX = KINDS["LTX-Video"]
 
@@ -22,15 +21,7 @@ def vae(vae_of):
 
 @pytest.fixture(scope="module")
 def cascade(vae):
-    """cascade(stages, …) → IMAGE, LATENT, pictures of the node, of a model with Scale Fusion."""
-
-    def run(stages, kind=LTX, **inputs):
-        model, words = dits.fusion(dits.build(kind), preset="Fast"), dits.prompt(kind)
-        settings = {**SETTINGS, "scheduler": "simple", "denoise": 0.75, "steps": 10}
-        inputs = {"model": model, "positive": words, "negative": words, "vae": vae, **settings, **inputs}
-        return SelfCascadeUpscale.execute(**inputs, stages=stages).args
-
-    return run
+    return film_cascade(vae, LTX, 10)
 
 
 @pytest.mark.parametrize("resize_in", ["pixels", "latent"])

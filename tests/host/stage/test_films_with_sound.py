@@ -11,7 +11,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_lt import LTXVConcatAVLatent, LTXVSeparateAVLatent
 from freescale.nodes.cascade.cascade import SelfCascadeUpscale
 from freescale.nodes.host.stage.blend import BlendSampler
-from staging import SETTINGS
+from staging import SETTINGS, film_cascade
 
 KIND = dits.KINDS["LTX-2"]
 SOUND = families.random(1, 8, 192, 16)  # as many tokens as 3 frames of 8 × 8 have
@@ -73,17 +73,14 @@ def test_the_attentions_of_the_sound_are_left_alone(model, caplog):
 
 def cascade(vae, stages, latent, seen=lambda x: None, **inputs):
     """IMAGE, LATENT and stages; `seen` gets what the model is given."""
-    words, model = dits.prompt(KIND), dits.fusion(dits.build(KIND), preset="Fast")
-    settings = {**SETTINGS, "scheduler": "simple", "denoise": 0.75, "steps": 10, **inputs}
+    model = dits.fusion(dits.build(KIND), preset="Fast")
 
     def note(executor, x, *args, **kwargs):
         seen(x)
         return executor(x, *args, **kwargs)
 
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "a test", note)
-    return SelfCascadeUpscale.execute(
-        model=model, positive=words, negative=words, vae=vae, latent_image=latent, stages=stages, **settings
-    ).args
+    return film_cascade(vae, KIND, 10)(stages, model=model, latent_image=latent, **inputs)
 
 
 @pytest.fixture(scope="module")
