@@ -141,10 +141,19 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
-@pytest.mark.parametrize(("native", "most"), [(8, 40), (64, 50)])  # the larger is SDXL's: memory asks for three to five stacks
-def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale, most):
-    """Attention itself is the host's: one operation for each stack, and one for the whole picture."""
+@pytest.mark.parametrize(
+    ("native", "scale", "operations"),
+    [
+        (8, 2, 20),
+        (8, 4, 20),
+        (8, 8, 27),
+        (64, 2, 34),
+        (64, 4, 48),
+        (64, 8, 48),
+    ],  # of SDXL's 64 memory asks for three to five stacks
+)
+def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale, operations):
+    """As docs/performance.md has them. Attention itself is the host's: one for each stack, and one for the whole picture."""
     side = native * scale
     plan = window_plan(side, side, float(scale))
     q, k, v = (torch.empty(1, side * side, WIDTH, device="meta") for _ in range(3))
@@ -155,7 +164,7 @@ def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale,
     layer()  # makes what is kept
     with torch.inference_mode(), Operators() as operators:
         layer()
-    assert plan.count == (2 * scale - 1) ** 2 and operators.count <= most
+    assert plan.count == (2 * scale - 1) ** 2 and operators.count == operations
 
 
 ELSEWHERE = {"device": property(lambda _: torch.device("mps"))}
