@@ -1,4 +1,4 @@
-"""The Gaussian that joins the two branches of Scale Fusion (P Eq. 7), as band matrices."""
+"""Gaussians as band matrices: what joins the two branches of Scale Fusion (P Eq. 7), and the broad areas of a picture."""
 
 from functools import lru_cache
 from math import exp
@@ -6,6 +6,8 @@ from math import exp
 import torch
 from einops import rearrange
 from torch import Tensor
+
+BROAD = 16  # of the lowest band: narrower ones bring back what has moved since, such as grass; broader ones miss a sky
 
 
 def blur_tokens(x: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
@@ -22,6 +24,16 @@ def gaussian_band(length: int, factor: int, like: Tensor, deviation: float = 1.0
     offsets = places[:, None] - places
     kernel = torch.exp(-(offsets**2) / spread).masked_fill(offsets.abs() >= factor, 0)
     return (kernel / sum(exp(-(offset**2) / spread) for offset in range(1 - factor, factor))).to(like.dtype)
+
+
+def lowest_band(x: Tensor) -> Tensor:
+    """What a Gaussian of a sixteenth of the shorter side leaves of x [..., h, w]: broad areas without their outlines.
+
+    Ours: the paper lets colours go with the reference. Beyond an edge there is nothing, which does not weigh in.
+    """
+    bands = (gaussian_band(length, length, x, min(x.shape[-2:]) / BROAD) for length in x.shape[-2:])
+    vertical, horizontal = (band / band.sum(1, keepdim=True) for band in bands)
+    return vertical @ x @ horizontal.T
 
 
 @lru_cache(8)  # every layer of a call needs the same few: two grids and two widths in SDXL, of 3 MB at most

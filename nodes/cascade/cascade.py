@@ -101,9 +101,11 @@ class SelfCascadeUpscale(io.ComfyNode):
         require_one_source(NAME, latent_image is not MISSING, image is not MISSING)
 
     @classmethod
-    def execute(cls, **inputs) -> io.NodeOutput:
+    def execute(cls, color_fix: Any = False, **inputs) -> io.NodeOutput:
         if isinstance(inputs["stages"], list):  # so from the host; scripts give the values themselves
             inputs = {name: _only(name, values) for name, values in inputs.items()}
+            color_fix = color_fix and _only("color_fix", color_fix)
+        inputs["color_fix"] = color_fix
         sizes = cls._sizes(**inputs)
         return expanded(cls.hidden, sizes) if in_queue(cls.hidden) else _in_place(sizes, **inputs)
 

@@ -96,4 +96,17 @@ SETTINGS = [
             tooltip="auto: the VAE works in tiles only where the whole would not fit in memory.",
         )
     ),
+    advanced(
+        io.Boolean.Input(
+            "color_fix",
+            default=False,
+            optional=True,
+            label_on="on",
+            label_off="off",
+            tooltip=(
+                "on: broad areas keep the colours of the picture before while detail is drawn. For a sky or a skin that changes"
+                " colour from stage to stage."
+            ),
+        )
+    ),
 ]

@@ -46,11 +46,22 @@ class FreeScaleCascadeStage(io.ComfyNode):
     @classmethod
     @checked
     def execute(
-        cls, model, positive, negative, vae, height, width, latent_image=None, image=None, pictures=(), **settings
+        cls,
+        model,
+        positive,
+        negative,
+        vae,
+        height,
+        width,
+        latent_image=None,
+        image=None,
+        pictures=(),
+        color_fix=False,
+        **settings,
     ) -> io.NodeOutput:
         if not pictures:  # the first stage; later ones have both, the latent and its picture
             require_source(NAME, model, vae, latent_image, image)
-        stage = Stage(height=height, width=width, **settings)
+        stage = Stage(height=height, width=width, color_fix=color_fix, **settings)
         show = stage_display(cls.hidden, width, height)
         picture, latent = run_stage(NAME, model, positive, negative, vae, stage, latent_image, image, show)
         return io.NodeOutput(picture, latent, (*pictures, picture))

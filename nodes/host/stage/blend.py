@@ -1,5 +1,6 @@
 """The blend inside ComfyUI's samplers: each outer step starts from a state pulled towards the noised reference (P §3.1)."""
 
+from math import prod
 from typing import Any
 
 import comfy.model_patcher
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 
+from ....freescale_core.blur import lowest_band
 from ....freescale_core.detail import resize_map
 from ....freescale_core.schedule import blend, blend_coefficient
 from ..family import inpaints_with_noise, noise_of
@@ -22,21 +24,26 @@ class BlendSampler(comfy.samplers.KSAMPLER):
     """A SAMPLER that runs `sampler` on a state blended with its own reference before each outer step (P §3.1).
 
     The host hands z and ε to `sample`. Another node's sampler that wraps this one calls its function alone, and not with them.
+    `color_fix`, which needs them, also holds the colours of z.
     """
 
-    def __init__(self, sampler: comfy.samplers.KSAMPLER, detail: float, detail_map: torch.Tensor | None = None):
+    def __init__(
+        self, sampler: comfy.samplers.KSAMPLER, detail: float, detail_map: torch.Tensor | None = None, color_fix: bool = False
+    ):
         def sample_freescale_blend(model, x, sigmas, extra_args=None, callback=None, disable=None):
             run = sampler if len(sigmas) < 2 else pulled(sampler, self._pull(*_asked_for(model, x, sigmas[:1], extra_args or {})))
             options = dict(extra_args=extra_args or {}, callback=callback, disable=disable)
             return run.sampler_function(model, x, sigmas, **options, **run.extra_options)
 
         super().__init__(sample_freescale_blend)
-        self.sampler, self.detail, self.detail_map = sampler, detail, detail_map
+        self.sampler, self.detail, self.detail_map, self.color_fix = sampler, detail, detail_map, color_fix
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask=None, disable_pbar=False
     ) -> torch.Tensor:
         """As the host's."""
+        if self.color_fix:
+            extra_args = {**extra_args, "model_options": _holding_colours(model_wrap, extra_args["model_options"], latent_image)}
         run = self.sampler if len(sigmas) < 2 else pulled(self.sampler, self._pull(model_wrap.inner_model, latent_image, noise))
         return run.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
@@ -64,6 +71,20 @@ class BlendSampler(comfy.samplers.KSAMPLER):
             return blend(x, law.noised(z, eps, sigma), blend_coefficient(law.timestep(float(sigma)), alpha))
 
         return pull
+
+
+def _holding_colours(model_wrap: Any, options: dict, reference: torch.Tensor) -> dict:
+    """Model options by which every prediction of the picture has the lowest band of the reference z, and the rest of its own."""
+    shape, *_ = getattr(model_wrap.inner_model, "latent_shapes", None) or [reference.shape]
+    count = prod(shape[1:])  # of a film's values; its sound comes after them
+
+    def hold(args: dict[str, Any]) -> torch.Tensor:
+        x = args["denoised"]
+        change = lowest_band((reference.to(x) - x).flatten(1)[:, :count].unflatten(1, shape[1:])).flatten(1)
+        return x + F.pad(change, (0, x[0].numel() - count)).view_as(x)
+
+    options = comfy.model_patcher.create_model_options_clone(options)
+    return comfy.model_patcher.set_model_options_post_cfg_function(options, hold)
 
 
 def _asked_for(model: Any, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict) -> tuple[Any, torch.Tensor, torch.Tensor]:

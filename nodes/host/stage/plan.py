@@ -34,6 +34,7 @@ class Stage:
     resize_in: str
     vae_tiling: str
     detail_map: torch.Tensor | None = None
+    color_fix: bool = False
 
 
 def require_source(node: str, model: ModelPatcher, vae: Any, latent: dict | None, image: torch.Tensor | None) -> tuple[int, int]:

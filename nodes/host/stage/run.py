@@ -96,7 +96,8 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         drawn = torch.ones_like(z) if mask is None else mask.unbind()[0] if mask.is_nested else mask
         z, mask = nest([z, *sound]), nest([drawn, *map(torch.zeros_like, sound)])
     noise = comfy.sample.prepare_noise(z, stage.seed, carried.get("batch_index"))
-    sampler = BlendSampler(comfy.samplers.sampler_object(stage.sampler_name), stage.detail, stage.detail_map)
+    inner = comfy.samplers.sampler_object(stage.sampler_name)
+    sampler = BlendSampler(inner, stage.detail, stage.detail_map, stage.color_fix)
     positive, negative = (
         stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged) for conditioning in (positive, negative)
     )

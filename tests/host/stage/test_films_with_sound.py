@@ -132,6 +132,13 @@ def test_a_detail_map_is_the_films(vae):
     assert torch.allclose(even, plain, atol=1e-5) and not torch.allclose(loose, plain, atol=1e-2)
 
 
+def test_colours_are_the_films(vae):
+    """What holds them leaves the sound as it came, which lies in one tensor with the film."""
+    (_, free, _), (_, held, _) = (cascade(vae, "2x", both(), color_fix=on) for on in (False, True))
+    assert torch.equal(held["samples"].unbind()[1], SHORT)
+    assert not torch.allclose(held["samples"].unbind()[0], free["samples"].unbind()[0], rtol=0, atol=1e-2)
+
+
 def test_the_blend_holds_the_sound_too_where_both_are_drawn():
     """In a sampler of one's own: pulled all the way, what comes out before the last call is the reference at that noise."""
     words, sigmas = dits.prompt(KIND), torch.tensor([0.6, 0.3, 0.1])
