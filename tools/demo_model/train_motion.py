@@ -102,7 +102,9 @@ def train(args: argparse.Namespace) -> None:
     latents, tokens, pooled = torch.load(kept, map_location=device, weights_only=True)
     signal = alphas(device)
     rate = lambda count, done: min((count + 1) / 100, 1) * max(0.01, 1 - done)  # noqa: E731
-    trainer = Trainer(layers, [adamw(layers.parameters(), RATE * sqrt(args.batch), weight_decay=1e-3)], rate, last_twelfth, args.steps)
+    trainer = Trainer(
+        layers, [adamw(layers.parameters(), RATE * sqrt(args.batch), weight_decay=1e-3)], rate, last_twelfth, args.steps
+    )
     sizes = timestep_embedding(torch.tensor([NATIVE, NATIVE, 0, 0, NATIVE, NATIVE], device=device), 256).flatten()
 
     def loss() -> torch.Tensor:
