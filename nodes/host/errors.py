@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from itertools import count
 from typing import TypeVar
 
 Parsed = TypeVar("Parsed")
@@ -42,9 +43,8 @@ class WarnOnce:
     """Says the first of its texts in the log and nothing after it: one for a patched model, whose calls are many."""
 
     def __init__(self):
-        self._said = False
+        self._times = count()
 
     def __call__(self, text: str) -> None:
-        if not self._said:
+        if not next(self._times):  # counted before it is said: a second thread may come meanwhile
             logging.warning(text)
-        self._said = True

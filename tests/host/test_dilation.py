@@ -75,7 +75,7 @@ def test_chains_an_existing_convolution_patch_where_it_is_inactive(model, run, c
     assert torch.equal(run(dilation(doubled(model)), NATIVE), native)
     assert torch.equal(run(doubled(dilation(model)), NATIVE), native)
     always = {"end_percent": 1.0}
-    convolution._warn.cache_clear()
+    convolution._said.clear()
     run(model, NATIVE)  # the host takes the patch back, and leaves the layer's own method on it
     with caplog.at_level(logging.WARNING):
         run(dilation(model, **always), LARGE)

@@ -14,7 +14,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_torch_compile import TorchCompileModel
 from dynamic_vram import *  # noqa: F403
-from dynamic_vram import KINDS, every_kind
+from dynamic_vram import every_kind
 from families import FAMILIES, build, host_node, with_dilation, with_scale_fusion
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from patching import LARGE, NATIVE, every_method, with_weight_patches
@@ -166,31 +166,3 @@ def test_the_demo_model_can_be_made_once_more(run):
         assert other.model is not vae.first_stage_model
         assert all(torch.equal(a, b) for a, b in zip(other.model.parameters(), vae.first_stage_model.parameters(), strict=True))
         assert model.clone(force_deepcopy=True).model is not model.model
-
-
-@pytest.mark.parametrize("patched", [False, True])
-def test_multigpu_cfg_split_on_the_demo_model(monkeypatch, patched):
-    """ComfyUI#13599, #16016: the host's own node and its threads, on two devices that are one CPU here; older hosts have none."""
-    if not MAKES_ONCE_MORE:
-        assert "dynamic" not in KINDS
-        return
-    from comfy_extras.nodes_multigpu import MultiGPUCFGSplitNode
-
-    devices = [torch.device("cpu"), torch.device("cpu", 0)]
-    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda **_: devices)
-    model, positive, negative, _ = FreeScaleDemoModel.execute("yes", 0.5, "portrait").args
-    whole = with_dilation(with_scale_fusion(model)) if patched else model
-    split = MultiGPUCFGSplitNode.execute(whole, 2).args[0]
-    copies, ran = [split, *split.get_additional_models_with_key("multigpu")], []
-    assert [each.load_device for each in copies] == devices
-    for each in copies:
-        network = each.model.diffusion_model
-        network.input_blocks[4][1].transformer_blocks[0].ff.net[2].register_forward_pre_hook(
-            lambda m, _, n=network: ran.append(n)
-        )
-    drawn = partial(demo_picture, positive, negative)
-
-    picture = drawn(split)
-    assert set(ran) == {each.model.diffusion_model for each in copies}  # each ran its own layer
-    expected = drawn(whole)
-    assert torch.allclose(picture, expected, atol=1e-4 * float(expected.abs().max()))

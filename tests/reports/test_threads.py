@@ -1,10 +1,13 @@
 """A model, or parts of it, run in other threads: nothing of a patch hangs on the thread that it was put in by."""
 
+import logging
 import threading
 
+import pytest
 import torch
 from families import FAMILIES, build
-from freescale.nodes.host.seam import calls
+from freescale.nodes.host.errors import WarnOnce
+from freescale.nodes.host.seam import calls, convolution
 from freescale.nodes.host.seam.calls import replaced
 from patching import LARGE, every_method
 
@@ -67,3 +70,21 @@ def test_calls_that_overlap_leave_compilation_on():
     assert torch._dynamo.eval_frame._stance.stance == "force_eager"
     second.__exit__(None, None, None)
     assert torch._dynamo.eval_frame._stance == before
+
+
+@pytest.mark.parametrize("say", [WarnOnce(), convolution._warn], ids=["of a patch", "of a layer"])
+def test_what_two_threads_come_to_at_once_is_said_once(monkeypatch, say):
+    """Guidance in two threads comes to the same layer at the same time: the second one speaks while the first does."""
+    text, said = "two threads come to this layer", []
+
+    def while_the_first_speaks(record):
+        said.append(record.getMessage())
+        if len(said) == 1:
+            second = threading.Thread(target=say, args=(text,))
+            second.start()
+            second.join()
+        return False
+
+    monkeypatch.setattr(logging.root, "filters", [*logging.root.filters, while_the_first_speaks])
+    say(text)
+    assert said == [text]

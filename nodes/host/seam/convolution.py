@@ -4,9 +4,10 @@ Weights come from the call of the layer itself, so LoRA and weight streaming sta
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ..family import Family
 from .calls import replaced
 
 Convolve = Callable[..., torch.Tensor]  # (x, weight, bias, stride, around=padding_mode) → the layer's output
+_said: defaultdict[str, count] = defaultdict(count)
 
 
 @contextmanager
@@ -49,6 +51,7 @@ def _conv_forward(module: torch.nn.Conv2d, convolve: Convolve):
     return conv_forward
 
 
-@lru_cache(256)  # once for each text: calls are many
 def _warn(text: str) -> None:
-    logging.warning(text)
+    """Once for each text, whatever thread comes to it first: calls are many."""
+    if not next(_said[text]):
+        logging.warning(text)
