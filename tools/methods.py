@@ -78,14 +78,14 @@ class Work:
         return self.picture(self.ksampler(model, self.empty(self.times)))
 
     def cascade(
-        self, model, latent: dict, factor: int = 2, step: int = 0, denoise: float | None = None, detail=DETAIL, resize_in="pixels"
+        self, model, latent: dict, factor=2, step=0, denoise: float | None = None, detail=DETAIL, resize_in="pixels", **more
     ) -> torch.Tensor:
         """From the native picture through FreeScale's cascade: each stage `factor` × the one before, or `step` native sides more."""
         times, picture, denoise = 1, None, self.denoise if denoise is None else denoise
         while times < self.times:
             times = min(times + step if step else times * factor, self.times)
             how = (self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, denoise, detail, resize_in, "auto")
-            stage = Stage(*self.size(times), *how)
+            stage = Stage(*self.size(times), *how, **more)
             picture, latent = run_stage(
                 "FreeScale Cascade", model, self.positive, self.negative, self.vae, stage, latent, picture
             )
@@ -159,6 +159,7 @@ def _redrawn(work: Work, picture: torch.Tensor) -> torch.Tensor:
 _ALWAYS: dict[str, Method] = {
     "FreeScale": freescale,
     **{f"FreeScale, {name}": lambda work, name=name: freescale(work, {"preset": name}) for name in list(PRESETS)[1:]},
+    "FreeScale, color_fix": lambda work: freescale(work, color_fix=True),
     "without Scale Fusion": lambda work: work.cascade(families.with_dilation(work.model), work.base()),
     "global only": lambda work: freescale(work, {"branches": "global only"}),
     "local only": lambda work: freescale(work, {"branches": "local only"}),
