@@ -32,6 +32,7 @@ class SelfCascadeUpscale(io.ComfyNode):
 
     @classmethod
     @where_known(
+        essentials_category="Image Tools",
         search_aliases=[
             "upscale",
             "upscaler",
@@ -52,7 +53,7 @@ class SelfCascadeUpscale(io.ComfyNode):
             "高解像度",
             "업스케일",
             "확대",
-        ]
+        ],
     )
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -93,6 +93,6 @@ def _on_other_tokens(warn: WarnOnce, layer: AttentionLayer) -> None:
     section, block, _ = layer
     warn(
         f"FreeScale Scale Fusion: attention in {section}.{block} (and perhaps elsewhere) gets tokens that are not the picture's "
-        "grid, as HyperTile and ToMe make them. Such layers keep their own attention; remove the other node to have Scale Fusion "
-        "everywhere."
+        "grid, as HyperTile, ToMe and MSW-MSA make them. Such layers keep their own attention; remove the other node to have "
+        "Scale Fusion everywhere."
     )
