@@ -18,6 +18,7 @@ for _path in (
     "tools/bench/layer",
     "tools/bench/unet",
     "tools/bench/transformer",
+    "tools/bench/pipeline",
     "tests/server/neighbour",
     "tools/quality/figures",
     "tools/quality/report",

@@ -77,19 +77,30 @@ class Work:
         """Sampled at the large size at once."""
         return self.picture(self.ksampler(model, self.empty(self.times)))
 
-    def cascade(
-        self, model, latent: dict, factor=2, step=0, denoise: float | None = None, detail=DETAIL, resize_in="pixels", **more
-    ) -> torch.Tensor:
+    def cascade(self, model, latent: dict, factor=2, step=0, **how) -> torch.Tensor:
         """From the native picture through FreeScale's cascade: each stage `factor` × the one before, or `step` native sides more."""
-        times, picture, denoise = 1, None, self.denoise if denoise is None else denoise
+        times, picture = 1, None
         while times < self.times:
             times = min(times + step if step else times * factor, self.times)
-            how = (self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, denoise, detail, resize_in, "auto")
-            stage = Stage(*self.size(times), *how, **more)
-            picture, latent = run_stage(
-                "FreeScale Cascade", model, self.positive, self.negative, self.vae, stage, latent, picture
-            )
+            picture, latent = self.stage(model, times, latent, picture, **how)
         return picture
+
+    def stage(
+        self,
+        model,
+        times: int,
+        latent: dict,
+        picture=None,
+        denoise: float | None = None,
+        detail=DETAIL,
+        resize_in="pixels",
+        **more,
+    ) -> tuple[torch.Tensor, dict]:
+        """One stage of a cascade: its picture and its LATENT."""
+        denoise = self.denoise if denoise is None else denoise
+        how = (self.seed, self.steps, self.cfg, self.sampler_name, self.scheduler, denoise, detail, resize_in, "auto")
+        stage = Stage(*self.size(times), *how, **more)
+        return run_stage("FreeScale Cascade", model, self.positive, self.negative, self.vae, stage, latent, picture)
 
 
 Method = Callable[[Work], torch.Tensor]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import families
 import layer
 import measure
+import pipeline
 import pytest
 import torch
 import transformer
@@ -82,3 +83,18 @@ def test_the_count_of_a_transformers_memory_is_near_that_of_a_real_call(monkeypa
             )
         )
         assert counted == pytest.approx(taken, rel=0.1)
+
+
+def test_seconds_of_whole_pictures_are_told_by_their_parts(monkeypatch):
+    """With a small network and VAE; the parts are within the whole."""
+    monkeypatch.setattr(unet, "build", lambda *_: families.build(families.FAMILIES["SDXL"], native=64))
+    monkeypatch.setattr(pipeline, "VAE", {**pipeline.VAE, "ch": 32})
+    monkeypatch.setattr(pipeline, "TEXT_TOKENS", 7)
+    ways = ["FreeScale", "direct", "tiled re-drawing", pipeline.AUTHORS]
+    args = Namespace(native=64, depth=1, steps=[2], ways=ways, repeats=1, device=CPU, dtype=torch.float32)
+    [(_, results)] = pipeline.run(args).items()
+    assert list(results) == ways
+    for name, result in results.items():
+        [whole], [parts] = result["seconds"], result["parts"]
+        assert 0 < sum(parts.values()) < whole and parts["network"] > 0 and parts["decode"] > 0
+        assert (parts["encode"] > 0) == (name != "direct")

@@ -1,4 +1,4 @@
-"""python dev.py bench [layer | growth | step | memory | transformer | cascade]: Scale Fusion's speed and memory against its rivals.
+"""python dev.py bench [layer | growth | step | memory | transformer | cascade | pipeline]: Scale Fusion's speed and memory against its rivals.
 
 Without a name all of them run, in about an hour on two CPU cores. What is compared runs in one process, in turns, after
 a warm-up; ratios are of medians. It runs on a GPU where there is one (CUDA_VISIBLE_DEVICES= hides it), in float16 there.
@@ -24,6 +24,7 @@ import inside  # noqa: E402, F401  a real ComfyUI with the pack in it
 import cascade  # noqa: E402
 import layer  # noqa: E402
 import measure  # noqa: E402
+import pipeline  # noqa: E402
 import transformer  # noqa: E402
 import unet  # noqa: E402
 
@@ -34,6 +35,7 @@ KINDS = {  # name → (its arguments, what runs, what draws its figures)
     "memory": (unet.add_memory_arguments, unet.run_memory, unet.draw_memory),
     "transformer": (transformer.add_arguments, transformer.run, transformer.draw),
     "cascade": (cascade.add_arguments, cascade.run, cascade.draw),
+    "pipeline": (pipeline.add_arguments, pipeline.run, pipeline.draw),
 }
 
 
