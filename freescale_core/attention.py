@@ -53,6 +53,40 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
     return rearrange(total[:, rows, columns] / count[rows, columns], "b h w c -> b (h w) c")
 
 
+def block_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, shift: tuple[int, int], attend: Attend) -> Tensor:
+    """Windows that are not averaged: queries in blocks of half a window, keys of the whole window around each block (ours).
+
+    The blocks' grid begins `shift` tokens, modulo a block, before the picture. Every query is in one block: half as many
+    products as Eq. 5's windows at 2×, a third at 4×. Windows stop at the picture's edges, so that no key is made up.
+    """
+    (h, w), (window_h, window_w) = plan.grid, plan.size
+    rows, row_keys, down = _blocks(h, window_h, shift[0], q.device)
+    columns, column_keys, across = _blocks(w, window_w, shift[1], q.device)
+    queries = rearrange(rows[:, None, :, None] * w + columns[:, None, :], "R C r c -> (R C) (r c)")
+    keys = rearrange(row_keys[:, None, :, None] * w + column_keys[:, None, :], "R C r c -> (R C) (r c)")
+
+    def inside(stack: range) -> Tensor:
+        chosen, blocks = slice(stack.start, stack.stop), len(stack)
+        own, seen = queries[chosen].flatten(), keys[chosen].flatten()
+        x, y, z = (rearrange(x[:, at], "b (n t) c -> (b n) t c", n=blocks) for x, at in ((q, own), (k, seen), (v, seen)))
+        return rearrange(attend(x, y, z, plan.size), "(b n) t c -> b (n t) c", n=blocks)
+
+    out = torch.cat([x for _, x in in_chunks(range(len(keys)), inside, plan.size, stack_tokens(plan.grid))], 1)
+    (row, inner_row), (column, inner_column) = ((x // n, x % n) for x, n in ((down, rows.shape[1]), (across, columns.shape[1])))
+    blocks = row[:, None] * len(columns) + column
+    return out[:, (blocks * queries.shape[1] + inner_row[:, None] * columns.shape[1] + inner_column).flatten()]
+
+
+def _blocks(length: int, window: int, shift: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of an axis: each block's places (beyond an edge, that of the edge), those of its window, and each place's in the blocks."""
+    block = max(1, window // 2)
+    before = shift % block
+    starts = torch.arange(-before, length, block, device=device)[:, None]
+    around = (starts - (window - block) // 2).clamp(0, length - window)
+    inside, seen, places = (torch.arange(n, device=device) for n in (block, window, length))
+    return (starts + inside).clamp(0, length - 1), around + seen, places + before
+
+
 @lru_cache(8)  # every layer of a call needs the same few, at most 3 MB each for 8192² of SDXL
 def kept_cells(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Of the cells of the padded grid: those of a window at the corner, each one's token (or any), and which are no token's."""
@@ -117,18 +151,19 @@ def scale_fusion(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    plan: WindowPlan,
-    views: np.ndarray,
+    grid: tuple[int, int],
+    local: Callable[..., Tensor],
     factor: int,
     attend: Attend,
     strides: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(global, fused) attention of tokens [B, h·w, C] projected once; fused = global + G(local − global) (Eq. 6–7).
 
-    One blur G over the token grid serves both frequency bands, and `to_out` may run after it. `strides` replaces the
-    full global attention by strided sub-grids. The global branch is computed last, so that another pack that records the
-    layer's last attention (as Self-Attention Guidance does) gets that of the whole picture.
+    `local(q, k, v, attend=attend)` is `local_attention` or `block_attention` of some windows. One blur G over the token grid
+    serves both frequency bands, and `to_out` may run after it. `strides` replaces the full global attention by strided
+    sub-grids. The global branch is computed last, so that another pack that records the layer's last attention (as
+    Self-Attention Guidance does) gets that of the whole picture.
     """
-    local = local_attention(q, k, v, plan, views, attend)
-    overall = global_attention(q, k, v, plan.grid, attend, strides)
-    return overall, blur_tokens(local.sub_(overall), plan.grid, factor).add_(overall)
+    detail = local(q, k, v, attend=attend)
+    overall = global_attention(q, k, v, grid, attend, strides)
+    return overall, blur_tokens(detail.sub_(overall), grid, factor).add_(overall)

@@ -7,9 +7,9 @@ import oracle
 import pytest
 import torch
 from freescale.freescale_core import chunks
-from freescale.freescale_core.attention import add_rows, local_attention, scale_fusion, strided_attention
+from freescale.freescale_core.attention import add_rows, block_attention, local_attention, scale_fusion, strided_attention
 from freescale.freescale_core.blur import blur_tokens, fold_feature_blur
-from freescale.freescale_core.windows import fixed_views, jittered_views, window_plan
+from freescale.freescale_core.windows import drawn_below_2_32, fixed_views, jittered_views, window_plan
 from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,6 +22,10 @@ keys = st.integers(0, 2**128 - 1)
 
 def attend(q, k, v, grid=None):
     return oracle.attention(q, k, v, HEADS)
+
+
+def windows(plan, views):
+    return partial(local_attention, plan=plan, views=views)
 
 
 def tokens(h, w, batch=1, dtype=torch.float64, number=3, seed=0):
@@ -68,7 +72,7 @@ def test_equals_the_straightforward_layer(h, w, ratio, factor, batch, blur, stri
     shapes = dict.fromkeys(("to_q", "to_k", "to_v", "to_out"), (WIDTH, WIDTH)) | {"to_out_bias": (WIDTH,)}
     weights = {name: torch.randn(shape, generator=generator, dtype=x.dtype) / WIDTH**0.5 for name, shape in shapes.items()}
     q, k, v = (x @ weights[name].T for name in ("to_q", "to_k", "to_v"))
-    overall, fused = scale_fusion(q, k, v, plan, views, factor, attend, strides)
+    overall, fused = scale_fusion(q, k, v, plan.grid, windows(plan, views), factor, attend, strides)
     out = [y @ weights["to_out"].T + weights["to_out_bias"] for y in (overall, fused)]
     ours = out[1] if blur == "hw" else fold_feature_blur(*out, factor)
     if strides:
@@ -83,7 +87,7 @@ def test_keeps_the_tokens_type(h, w, ratio, kind, key):
     dtype, error = kind
     plan = window_plan(h, w, ratio)
     views = jittered_views(plan, key)
-    low, high = (scale_fusion(*tokens(h, w, dtype=d), plan, views, 2, attend) for d in (dtype, torch.float64))
+    low, high = (scale_fusion(*tokens(h, w, dtype=d), plan.grid, windows(plan, views), 2, attend) for d in (dtype, torch.float64))
     for a, b in zip(low, high):
         assert a.dtype == dtype
         assert (a - b).abs().max() <= error
@@ -95,7 +99,7 @@ def test_a_constant_stays_constant_where_no_padding_reaches(h, w, ratio, key):
     q, k, v = tokens(h, w)
     v = torch.full_like(v, 3.0)
     # Without jitter no window ever leaves the picture.
-    for out in scale_fusion(q, k, v, plan, fixed_views(plan), 3, attend):
+    for out in scale_fusion(q, k, v, plan.grid, windows(plan, fixed_views(plan)), 3, attend):
         assert torch.allclose(out, v)
     # With it, padded tokens are keys with v = 0: they only pull windows that reach them, and only towards 0.
     views = jittered_views(plan, key)
@@ -159,7 +163,7 @@ def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale,
     q, k, v = (torch.empty(1, side * side, WIDTH, device="meta") for _ in range(3))
 
     def layer():
-        scale_fusion(q, k, v, plan, jittered_views(plan, 1), scale, lambda q, k, v, grid: torch.empty_like(q))
+        scale_fusion(q, k, v, plan.grid, windows(plan, jittered_views(plan, 1)), scale, lambda q, k, v, grid: torch.empty_like(q))
 
     layer()  # makes what is kept
     with torch.inference_mode(), Operators() as operators:
@@ -185,8 +189,8 @@ def test_rows_of_one_place_are_added_in_their_order(on):
 def test_pictures_of_a_batch_do_not_see_each_other(h, w, ratio, key):
     plan, x = window_plan(h, w, ratio), tokens(h, w, batch=3)
     views = jittered_views(plan, key)
-    together = scale_fusion(*x, plan, views, 2, attend, (2, 1))
-    alone = [scale_fusion(*(y[i : i + 1] for y in x), plan, views, 2, attend, (2, 1)) for i in range(3)]
+    together = scale_fusion(*x, plan.grid, windows(plan, views), 2, attend, (2, 1))
+    alone = [scale_fusion(*(y[i : i + 1] for y in x), plan.grid, windows(plan, views), 2, attend, (2, 1)) for i in range(3)]
     for a, parts in zip(together, zip(*alone)):
         assert torch.allclose(a, torch.cat(parts), rtol=0, atol=1e-12)
 
@@ -222,6 +226,42 @@ def test_two_blurs_equal_one_by_linearity():
     """Eq. 7 as written, G(local) + global − G(global), against the pack's single blur."""
     plan = window_plan(18, 14, 2.0)
     x, views = tokens(18, 14), jittered_views(window_plan(18, 14, 2.0), 5)
-    overall, fused = scale_fusion(*x, plan, views, 3, attend)
+    overall, fused = scale_fusion(*x, plan.grid, windows(plan, views), 3, attend)
     blur = partial(blur_tokens, grid=(18, 14), factor=3)
     assert torch.allclose(fused, blur(local_attention(*x, plan, views, attend)) + overall - blur(overall), rtol=0, atol=1e-12)
+
+
+@given(sides, sides, ratios, keys, st.integers(1, 2))
+@example(h=16, w=16, ratio=2.0, key=1, batch=1)
+@example(h=9, w=1, ratio=2.5, key=2, batch=2)  # a block of one token, and an axis of one
+def test_each_query_of_a_block_sees_the_window_around_it(h, w, ratio, key, batch):
+    """By the definition, token after token: the block that it is in, the window in whose middle the block lies."""
+    plan, x = window_plan(h, w, ratio), tokens(h, w, batch)
+    shift = tuple(drawn_below_2_32(key, 2).tolist())
+    out = block_attention(*x, plan, shift, attend).reshape(batch, h, w, WIDTH)
+    q, k, v = (y.reshape(batch, h, w, WIDTH) for y in x)
+    for place in {(0, 0), (h - 1, w - 1), (h // 2, w // 3), (h // 3, w - 1)}:
+        seen = []
+        for at, length, window, before in zip(place, (h, w), plan.size, shift):
+            block = max(1, window // 2)
+            start = (at + before % block) // block * block - before % block
+            first = min(max(0, start - (window - block) // 2), length - window)
+            assert first <= at < first + window  # it sees itself
+            seen.append(slice(first, first + window))
+        keys_, values = (y[:, seen[0], seen[1]].flatten(1, 2) for y in (k, v))
+        expected = attend(q[:, place[0], place[1]][:, None], keys_, values)
+        assert torch.allclose(out[:, place[0], place[1]], expected[:, 0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale, share", [(2, 0.45), (4, 0.33), (8, 0.29)])
+def test_blocks_are_less_work_than_windows(scale, share):
+    """Counted in pairs of tokens: a window is seen by a quarter of its tokens, and there are not quite half as many of those."""
+    plan, pairs = window_plan(16 * scale, 16 * scale, float(scale)), []
+
+    def counted(q, k, v, grid):
+        pairs.append(q.shape[0] * q.shape[1] * k.shape[1])
+        return torch.empty_like(q)
+
+    x = [torch.empty(1, (16 * scale) ** 2, WIDTH, device="meta")] * 3
+    block_attention(*x, plan, (0, 0), counted)
+    assert sum(pairs) / (plan.count * 256**2) == pytest.approx(share, abs=0.01)

@@ -8,7 +8,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from freescale.freescale_core.attention import scale_fusion
+from freescale.freescale_core.attention import local_attention, scale_fusion
 from freescale.freescale_core.blur import fold_feature_blur
 from freescale.freescale_core.geometry import enlargement
 from freescale.freescale_core.noise import timestep
@@ -36,7 +36,9 @@ def layer(case, x):
     q, k, v = (x["x"] @ x[name].T for name in ("to_q", "to_k", "to_v"))
     attend = lambda q, k, v, grid: oracle.attention(q, k, v, case["heads"])  # noqa: E731
     strides = size.strides if case["fast"] else None
-    overall, fused = scale_fusion(q, k, v, plan, x["views"].numpy(), size.factor, attend, strides)
+    overall, fused = scale_fusion(
+        q, k, v, plan.grid, partial(local_attention, plan=plan, views=x["views"].numpy()), size.factor, attend, strides
+    )
     to_out = lambda y: y @ x["to_out"].T + x["to_out_bias"]  # noqa: E731
     return to_out(fused) if case["blur"] == "hw" else fold_feature_blur(to_out(overall), to_out(fused), size.factor)
 

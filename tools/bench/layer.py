@@ -5,11 +5,12 @@ own, two dense blurs. Ours is freescale_core, exact (full) and strided; plain is
 """
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 
 import numpy as np
 import oracle
 import torch
-from freescale.freescale_core.attention import scale_fusion
+from freescale.freescale_core.attention import local_attention, scale_fusion
 from freescale.freescale_core.blur import fold_feature_blur
 from freescale.freescale_core.windows import jittered_views, window_plan
 from measure import aligned, bars, flop, measure, median, table
@@ -44,7 +45,9 @@ def variants(x, weights, grid, scale) -> dict:
     def ours(blur, strides=None):
         q, k, v = (x @ weights[name].T for name in ("to_q", "to_k", "to_v"))
         attend = lambda q, k, v, grid: oracle.attention(q, k, v, heads)  # noqa: E731
-        overall, fused = scale_fusion(q, k, v, plan, views, scale, attend, strides)
+        overall, fused = scale_fusion(
+            q, k, v, plan.grid, partial(local_attention, plan=plan, views=views), scale, attend, strides
+        )
         result = fused if blur == "hw" else torch.cat([overall, fused])
         del q, overall, fused  # as in the host
         result = oracle.out(result, weights)

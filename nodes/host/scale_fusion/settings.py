@@ -15,7 +15,7 @@ class ScaleFusion:
 
     branches: str  # both; or one alone, which the paper's ablation has
     global_attention: str  # full, strided, or mixed: strided in the layers that cost the most
-    fast: bool  # a transformer has windows alone
+    fast: bool  # a transformer has windows alone, a U-Net blocks of queries instead of overlapping windows
     draft: bool  # a U-Net has windows only where they show most
     blur_features: bool
     jitter: bool

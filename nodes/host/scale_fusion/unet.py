@@ -7,10 +7,10 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....freescale_core.attention import Attend, global_attention, local_attention, scale_fusion
+from ....freescale_core.attention import Attend, block_attention, global_attention, local_attention, scale_fusion
 from ....freescale_core.blur import fold_feature_blur
 from ....freescale_core.geometry import Enlargement
-from ....freescale_core.windows import draw_key, fixed_views, jittered_views, window_plan
+from ....freescale_core.windows import draw_key, drawn_below_2_32, fixed_views, jittered_views, window_plan
 from ..errors import WarnOnce, bad_input
 from ..family import AttentionLayer, Family, Grid
 from ..seam.attention import replaced_attention, with_patch
@@ -70,10 +70,16 @@ def _fuse(
     if settings.branches == GLOBAL_ONLY or (settings.draft and not (late and layer[0] == DRAFT_SECTION)):
         return global_attention(q, k, v, grid, attend, strides)
     plan = window_plan(*grid, enlarged.ratio)
-    views = jittered_views(plan, draw_key(*draw, *layer)) if settings.jitter else fixed_views(plan)
+    key = draw_key(*draw, *layer)
+    if settings.fast:
+        down, across = drawn_below_2_32(key, 2).tolist() if settings.jitter else (0, 0)
+        local = partial(block_attention, plan=plan, shift=(down, across))
+    else:
+        views = jittered_views(plan, key) if settings.jitter else fixed_views(plan)
+        local = partial(local_attention, plan=plan, views=views)
     if settings.branches == LOCAL_ONLY:
-        return local_attention(q, k, v, plan, views, attend)
-    overall, fused = scale_fusion(q, k, v, plan, views, enlarged.factor, attend, strides)
+        return local(q, k, v, attend=attend)
+    overall, fused = scale_fusion(q, k, v, grid, local, enlarged.factor, attend, strides)
     return torch.cat([overall, fused]) if settings.blur_features else fused
 
 
