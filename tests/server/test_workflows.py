@@ -10,6 +10,8 @@ from tools.folders import PACK_NAME
 
 ARRANGED = ("Note", "MarkdownNote")  # nodes that only the editor has
 TITLE_HEIGHT = 30  # px above a node's position
+LAPTOP = 1366, 768 - 38  # px of a small window, below its tabs
+READABLE = 0.6  # the classic canvas draws no text at a smaller zoom; newer clients draw it down to 8/14
 FOLDERS = {
     "CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders",
     "ImageOnlyCheckpointLoader": "checkpoints", "DualCLIPLoader": "text_encoders", "VAELoader": "vae", "LoraLoaderModelOnly": "loras",
@@ -58,6 +60,15 @@ def ours(info: dict) -> bool:
     return info["python_module"] == f"custom_nodes.{PACK_NAME}"
 
 
+def boxes(name: str) -> tuple[list[tuple], list[tuple]]:
+    """Left, top, right and bottom of a workflow's nodes, with their titles, and of its groups. A folded node is its title."""
+    graph = saved(name)
+    nodes = [(*node["pos"], *node["size"], node["flags"].get("collapsed")) for node in graph["nodes"]]
+    places = [(x, y - TITLE_HEIGHT, x + width, y + (0 if folded else height)) for x, y, width, height, folded in nodes]
+    frames = [group["bounding"] for group in graph["groups"]]
+    return places, [(x, y, x + width, y + height) for x, y, width, height in frames]
+
+
 def test_every_example_is_run():
     assert set(NAMES) == set(RUNS)
 
@@ -96,16 +107,22 @@ def test_opens(comfy, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_overlaps(comfy, name):
-    places = [(*node["pos"], *node["size"]) for node in saved(name)["nodes"]]
-    boxes = [(x, y - TITLE_HEIGHT, x + width, y + height) for x, y, width, height in places]
-    for number, a in enumerate(boxes):
-        for b in boxes[:number]:
+    nodes, groups = boxes(name)
+    for number, a in enumerate(nodes):
+        for b in nodes[:number]:
             assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3], (a, b)
-    groups = [g["bounding"] for g in saved(name)["groups"]]
-    for a in boxes:
-        inside = [g[0] <= a[0] and g[1] <= a[1] and a[2] <= g[0] + g[2] and a[3] <= g[1] + g[3] for g in groups]
-        outside = [a[0] >= g[0] + g[2] or g[0] >= a[2] or a[1] >= g[1] + g[3] or g[1] >= a[3] for g in groups]
+    for a in nodes:
+        inside = [g[0] <= a[0] and g[1] <= a[1] and a[2] <= g[2] and a[3] <= g[3] for g in groups]
+        outside = [a[0] >= g[2] or g[0] >= a[2] or a[1] >= g[3] or g[1] >= a[3] for g in groups]
         assert all(i or o for i, o in zip(inside, outside)), f"{a} lies across the edge of a group"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fits_a_laptop(name):
+    """The whole of it, in a zoom at which the client still draws text."""
+    lefts, tops, rights, bottoms = zip(*(box for kind in boxes(name) for box in kind))
+    assert (max(rights) - min(lefts)) * READABLE <= LAPTOP[0]
+    assert (max(bottoms) - min(tops)) * READABLE <= LAPTOP[1]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,7 +18,7 @@ BOX = """types => {
     const nodes = app.graph._nodes.filter(n => !types.length || types.includes(n.type))
     const boxes = nodes.map(n => {
         const element = document.querySelector(`[data-node-id="${n.id}"]`), b = element?.getBoundingClientRect()
-        return b ? [b.left, b.top, b.right, b.bottom] : place(n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30)
+        return b ? [b.left, b.top, b.right, b.bottom] : place(n.pos[0], n.pos[1] - 30, n.size[0], 30 + (n.flags.collapsed ? 0 : n.size[1]))
     })
     if (!types.length) boxes.push(...app.graph._groups.map(g => place(...g.pos, ...g.size)),
                                   ...[...app.graph.reroutes.values()].map(r => place(r.pos[0] - 10, r.pos[1] - 10, 20, 50)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from editor import LOADERS, NAMES, RENDERERS, launch, open_client, pixels, saved, use_demo_model
 from photographs import painter, photograph
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from tools.console import say, status
 from tools.prompts import run_prompt
@@ -173,7 +173,9 @@ FROM_RUNS: dict[str, tuple[str, Callable[[By], Image.Image]]] = {
     "workflows/freescale_custom_sampler.jpg": (
         "freescale_custom_sampler", lambda by: slices(*(noised(fitted(by["Save 2048 px"][0]), x) for x in (0.75, 0.5, 0.25, 0)))
     ),
-    "workflows/freescale_compare.jpg": ("freescale_compare", lambda by: cells(by, 4, 2).resize((964, 524))),
+    "workflows/freescale_compare.jpg": (
+        "freescale_compare", lambda by: ImageOps.fit(cells(by, 2, 2), (THUMBNAIL,) * 2, centering=(0.5, 0))
+    ),
     "js/docs/grid.jpg": ("freescale_compare", lambda by: cells(by, 4, 2).resize((964, 524))),
     "js/docs/caption.jpg": ("freescale_compare", lambda by: cells(by, 2, 1).resize((640, 348))),
     "docs/images/direct.jpg": ("freescale_vs_direct", lambda by: fitted(by[DIRECT][0], 640)),
