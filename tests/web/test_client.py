@@ -130,9 +130,31 @@ def test_the_help_page_shows_its_pictures(client, artifacts):
     client.screenshot(path=artifacts / f"help{'_nodes2' if client.nodes_2 else ''}.png")
 
 
-@pytest.mark.parametrize(
+WIDGETS = pytest.mark.parametrize(
     ("kind", "element"), [("FreeScaleCompare", ".freescale-compare"), ("RegionDetailMask", ".freescale-regions")]
 )
+
+
+@WIDGETS
+def test_a_widget_is_dimmed_while_its_node_is_bypassed_or_muted(client, kind, element):
+    opaque = """async ([element, mode]) => {
+        app.graph._nodes[0].mode = mode
+        app.canvas.setDirty(true, true)
+        await new Promise(done => setTimeout(done, 300))
+        let all = 1
+        for (let e = document.querySelector(element); e; e = e.parentElement) all *= getComputedStyle(e).opacity
+        return all
+    }"""
+    normal, muted, bypassed = 0, 2, 4
+    show(client, alone(kind, pos=[100, 200], size=[700, 700]))
+    client.locator(element).wait_for()
+    assert client.evaluate(opaque, [element, normal]) == 1
+    assert client.evaluate(opaque, [element, muted]) < 0.6
+    assert client.evaluate(opaque, [element, bypassed]) < 0.6
+    assert client.evaluate(opaque, [element, normal]) == 1
+
+
+@WIDGETS
 def test_a_widget_fills_its_node_and_the_properties_panel_leaves_it_so(client, kind, element):
     panel = """async open => {
         const name = 'Comfy.RightSidePanel.IsOpen' // older clients have no such panel
