@@ -2,6 +2,8 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
+addStyles("./node.css");
+
 /** Add a style sheet of this folder to the page. */
 export function addStyles(file) {
   document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL(file, import.meta.url).href }));
@@ -58,7 +60,10 @@ export function follow(node, name, after) {
 /** Add a widget with an element: as large as its node allows, at any zoom, and never in the properties panel, which would give it its own width. */
 export function addElement(node, name, type, element, options) {
   element.classList.add("widget-expands"); // how Nodes 2.0 knows what takes the room that is left
-  const onDraw = () => widget.syncLiveVisibilityOptions?.(); // newer clients keep what they have read of the options
+  const onDraw = () => {
+    element.dataset.mode = node.mode; // by which node.css dims it
+    widget.syncLiveVisibilityOptions?.(); // newer clients keep what they have read of the options
+  };
   const widget = node.addDOMWidget(name, type, element, { hideOnZoom: false, onDraw, ...options });
   Object.defineProperty(widget.options, "hideInPanel", { get: () => !isChoosingForApp(), configurable: true, enumerable: true });
   return widget;

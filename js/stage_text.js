@@ -1,19 +1,30 @@
-// The client shows "stage k of n" in a text widget that it adds to the cascade's node, and would save it among the
-// node's values. Values are saved by position, so it is left out: a later version may add a widget there.
+// What a stage says while it runs (nodes/host/progress.py), on the cascade's node, which has room for it from the start:
+// the client's own text breaks words, makes the node grow and, in newer clients, goes with the run.
 import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { addElement } from "./node.js";
 
 const CASCADE = "SelfCascadeUpscale";
-const STAGE_TEXT = "$$node-text-preview";
+const WIDGET = "stage_text";
+const [HEIGHT, MARGIN] = [30, 6]; // px of two lines, and around them
+
+/** The node of an id as the server names it: those of the subgraphs that it is in, and its own. */
+function nodeAt(id) {
+  const inside = { subgraph: app.rootGraph ?? app.graph };
+  return id.split(":").reduce((node, part) => node?.subgraph?.getNodeById(part), inside);
+}
 
 app.registerExtension({
   name: "FreeScale.StageText",
   nodeCreated(node) {
     if (node.comfyClass !== CASCADE) return;
-    const before = node.onSerialize;
-    node.onSerialize = function (saved) {
-      before?.apply(this, arguments);
-      const index = this.widgets.findIndex((widget) => widget.name === STAGE_TEXT);
-      if (index >= 0) saved.widgets_values.splice(index, 1);
-    };
+    const element = Object.assign(document.createElement("p"), { className: "freescale-stage" });
+    const options = { serialize: false, margin: MARGIN, getMinHeight: () => HEIGHT + 2 * MARGIN, getValue: () => element.textContent };
+    addElement(node, WIDGET, "freescale_stage", element, options).serialize = false; // neither in the prompt nor in the file
   },
+  setup: () =>
+    api.addEventListener("freescale_stage", ({ detail: { node, text } }) => {
+      const element = nodeAt(node)?.widgets?.find((widget) => widget.name === WIDGET)?.element;
+      if (element) Object.assign(element, { textContent: text, title: text });
+    }),
 });

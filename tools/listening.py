@@ -12,7 +12,7 @@ import aiohttp
 from tools.console import Trouble
 
 Message = tuple[str, Any]  # its kind, and its data
-TEXT, PREVIEW = "text", "preview"  # the names given here to binary messages: (node, text), and the bytes of a picture
+PREVIEW = "preview"  # the name given here to binary messages that are the bytes of a picture
 
 
 @contextlib.contextmanager
@@ -73,10 +73,4 @@ def decoded(message: aiohttp.WSMessage) -> Message | None:
     if message.type == aiohttp.WSMsgType.TEXT:
         said = json.loads(message.data)
         return said["type"], said.get("data") or {}
-    event, payload = int.from_bytes(message.data[:4], "big"), message.data[4:]
-    if event == 1:
-        return PREVIEW, payload[4:]
-    if event == 3:
-        end = 4 + int.from_bytes(payload[:4], "big")
-        return TEXT, (payload[4:end].decode(), payload[end:].decode())
-    return None
+    return (PREVIEW, message.data[8:]) if int.from_bytes(message.data[:4], "big") == 1 else None

@@ -18,14 +18,15 @@ const SLIDERS = {
 export class Controls {
   #rest = 0; // of a notch that wheels have turned
 
-  /** `settings` are read from here and kept there; `brushChanged` is called when the cursor looks another way. */
-  constructor(document, settings, brushChanged) {
+  /** `settings` are read from here and kept there; presets are factors of `ground`; `brushChanged` is called when the cursor looks another way. */
+  constructor(document, settings, ground, brushChanged) {
     Object.assign(this, { document, settings, brushChanged });
     this.tools = [...document.querySelectorAll("[name=tool]")];
-    this.presets = [...document.querySelectorAll("[data-detail]")];
+    this.presets = [...document.querySelectorAll("[data-factor]")];
+    for (const button of this.presets) offer(button, ground);
     for (const name of Object.keys(SLIDERS)) this.#start(name);
     for (const radio of this.tools) radio.addEventListener("change", () => this.choose(radio.value));
-    for (const button of this.presets) button.addEventListener("click", () => this.#preset(Number(button.dataset.detail)));
+    for (const button of this.presets) button.addEventListener("click", () => this.#preset(Number(button.value)));
     this.choose(settings.tool);
   }
 
@@ -60,7 +61,7 @@ export class Controls {
     this.document.getElementById(`${name}-value`).textContent = words;
     input.setAttribute("aria-valuetext", words);
     if (name === "detail")
-      for (const button of this.presets) button.setAttribute("aria-pressed", Number(button.dataset.detail) === value);
+      for (const button of this.presets) button.setAttribute("aria-pressed", Number(button.value) === value);
     if (name === "size") this.brushChanged();
     if (name === "opacity") this.document.getElementById("overlay").style.opacity = value;
   }
@@ -82,4 +83,11 @@ export class Controls {
     this.#rest -= whole;
     this.nudge(name, whole);
   }
+}
+
+/** Let a preset's button mean the detail that is its factor times the ground's, if that is another. */
+function offer(button, ground) {
+  button.value = Math.min(HIGHEST_DETAIL, Math.round(100 * button.dataset.factor * ground) / 100);
+  button.disabled = Number(button.value) === ground;
+  button.querySelector("output").textContent = button.value;
 }

@@ -35,15 +35,17 @@ export const page = (styles) => `<!doctype html>
       </div>
     </header>
     <aside>
-      <label><span data-text="detail"></span> <span class="value" id="detail-value"></span>
-        <input type="range" id="detail" min="0" max="0.909" step="0.001" aria-keyshortcuts=", ." />
-      </label>
-      <div class="legend" aria-hidden="true"><div id="ramp"></div><div id="ticks"></div></div>
+      <div id="scale">
+        <label><span data-text="detail"></span> <span class="value" id="detail-value"></span>
+          <input type="range" id="detail" min="0" max="0.909" step="0.001" aria-keyshortcuts=", ." />
+        </label>
+        <div class="legend" aria-hidden="true"><div id="ramp"></div><div id="ticks"></div></div>
+      </div>
       <fieldset id="presets">
         <legend data-text="presets"></legend>
-        <button data-detail="3" data-text="moreDetail" data-key="1"></button>
-        <button data-detail="1" data-text="protectFace" data-key="2"></button>
-        <button data-detail="0.25" data-text="keepAsIs" data-key="3"></button>
+        <button data-factor="2"><span data-text="moreDetail" data-key="1"></span> <small>× 2 = <output></output></small></button>
+        <button data-factor="0.5"><span data-text="protectFace" data-key="2"></span> <small>× ½ = <output></output></small></button>
+        <button data-factor="0.25"><span data-text="keepAsIs" data-key="3"></span> <small>× ¼ = <output></output></small></button>
       </fieldset>
       <label><span data-text="size"></span> <span class="value" id="size-value"></span>
         <input type="range" id="size" min="0.002" max="0.5" step="any" aria-keyshortcuts="[ ]" />

@@ -38,8 +38,8 @@ export function openPainter(document, session) {
   };
   const drawing = new Drawing({ raster, canvas, history, settings, aspect: size[0] / size[1], changed });
   const view = new View(stage, $("sheet"), size, () => cursor.show());
-  const cursor = new Cursor({ ring: $("cursor"), status: $("status"), view, raster, settings, word: notice ? null : texts.here ?? "α" });
-  const controls = new Controls(document, settings, () => cursor.show());
+  const cursor = new Cursor({ ring: $("cursor"), status: $("status"), view, raster, settings, word: notice ? null : texts.here });
+  const controls = new Controls(document, settings, session.outside, () => cursor.show());
   const parts = { session, stage, view, drawing, cursor, controls };
   new Pointers(parts);
   listenToButtonsAndKeys(document, parts);

@@ -9,11 +9,13 @@ from server import PromptServer
 
 from .stage.expansion import STAGE, in_queue
 
+MESSAGE = "freescale_stage"  # {node, text}, for js/stage_text.js; ComfyUI's own progress text would be gone with the run
+
 Show = Callable[[str], None]
 
 
 def stage_display(hidden: Any, width: int, height: int) -> Show:
-    """What shows a text after "stage k of n" and the size on the cascade's node.
+    """What shows a text below "Stage k of n" and the size on the cascade's node.
 
     `hidden` has the stage's unique_id and the running graph.
     """
@@ -26,10 +28,11 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
     ]
     if parent is None or own_id not in siblings:  # wired by hand
         return lambda text: None
-    place = f"stage {own_id.rsplit('stage', 1)[-1]} of {len(siblings)}: " if len(siblings) > 1 else ""
+    place = f"Stage {own_id.rsplit('stage', 1)[-1]} of {len(siblings)}: " if len(siblings) > 1 else ""
     title = f"{place}{width} × {height} px"
     shown_on = graph.get_display_node_id(own_id)
-    return lambda text: PromptServer.instance.send_progress_text(f"{title}, {text}", shown_on)
+    server = PromptServer.instance
+    return lambda text: server.send_sync(MESSAGE, {"node": shown_on, "text": f"{title}\n{text}"}, server.client_id)
 
 
 def first_step_text() -> str:

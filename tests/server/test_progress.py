@@ -6,6 +6,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from freescale.nodes.host.progress import MESSAGE
 from PIL import Image
 
 STAGE_STEPS = 4  # the tail of 5 ddim_uniform steps at denoise 0.7
@@ -28,13 +29,15 @@ def test_progress_previews_and_the_stage_are_shown_on_the_cascade(comfy, prompt)
     run = comfy.run(prompt)
     assert run.ending == "execution_success", run.error
 
-    for stage, title in (("stage1", "stage 1 of 2: 240 × 240 px"), ("stage2", "stage 2 of 2: 320 × 320 px")):
-        texts = [text for node, text in run.all("text") if node == cascade and text.startswith(title)]
+    for stage, title in (("stage1", "Stage 1 of 2: 240 × 240 px\n"), ("stage2", "Stage 2 of 2: 320 × 320 px\n")):
+        told = [data for data in run.all(MESSAGE) if data["text"].startswith(title)]
+        assert {data["node"] for data in told} == {cascade}
+        texts = [data["text"] for data in told]
         assert [re.sub(r"\b\d+ (s|MB)\b", r"? \1", text.removeprefix(title)) for text in texts] == [
-            ", 4 steps, at least ? MB beside the model",
-            ", step 2 of 4, about ? s left",
-            ", step 3 of 4, about ? s left",
-            ", 4 steps took ? s",
+            "4 steps, at least ? MB beside the model",
+            "step 2 of 4, about ? s left",
+            "step 3 of 4, about ? s left",
+            "4 steps took ? s",
         ]
         [inner] = {node for node in steps(run) if node.endswith(stage)}
         counted = [(data["value"], data["max"]) for data in run.all("progress") if data["node"] == inner]
@@ -49,8 +52,8 @@ def test_progress_previews_and_the_stage_are_shown_on_the_cascade(comfy, prompt)
 
 def test_an_only_stage_has_no_number_and_says_at_the_native_size_that_the_patches_do_not_act(comfy, prompt):
     prompt[comfy.find(prompt, "SelfCascadeUpscale")]["inputs"].update(stages="1x", seed=17)
-    _, text = comfy.run(prompt).all("text")[0]
-    assert text.startswith("192 × 192 px, ")
+    text = comfy.run(prompt).all(MESSAGE)[0]["text"]
+    assert text.startswith("192 × 192 px\n")
     assert text.endswith(" (about the model's native size: Scale Fusion and dilation do not act)")
 
 
@@ -60,7 +63,7 @@ def test_a_leap_and_an_empty_latent_are_told(comfy):
     cascade = comfy.find(prompt, "SelfCascadeUpscale")
     prompt["empty"] = {"class_type": "EmptyLatentImage", "inputs": latent}
     prompt[cascade]["inputs"]["latent_image"] = ["empty", 0]
-    _, text = comfy.run(prompt).all("text")[0]
+    text = comfy.run(prompt).all(MESSAGE)[0]["text"]
     assert "3x at once leaves little of the picture to hold on to; 2x, 2x keeps more" in text
     log = comfy.server.log.read_text("utf-8", "replace")
     assert "FreeScale Cascade: 3x at once leaves little" in log
@@ -70,7 +73,7 @@ def test_a_leap_and_an_empty_latent_are_told(comfy):
 def between(run, first: str, last: str) -> list:
     """The messages from one text to another."""
     start, end = (
-        next(i for i, (kind, data) in enumerate(run.heard) if kind == "text" and data[1] == text) for text in (first, last)
+        next(i for i, (kind, data) in enumerate(run.heard) if kind == MESSAGE and data["text"] == text) for text in (first, last)
     )
     return run.heard[start : end + 1]
 
@@ -85,7 +88,7 @@ def test_another_stage_runs_only_that_stage(comfy, prompt):
     assert second.ending == "execution_success", second.error
     [sampled] = set(steps(second))
     assert sampled.endswith("stage2")
-    assert all(text.startswith("stage 2 of 2: 304 × 304 px, ") for _, text in second.all("text"))
+    assert all(data["text"].startswith("Stage 2 of 2: 304 × 304 px\n") for data in second.all(MESSAGE))
     done = [data["node"] for data in second.all("executing") if data["node"]]
     assert not [node for node in done if node.endswith("stage1")]
     assert comfy.find(prompt, "KSampler") in second.all("execution_cached")[0]["nodes"]

@@ -1,5 +1,7 @@
 """The workflows in ComfyUI's own web client: they open whole, survive a save, send the right prompt, and run."""
 
+import re
+
 import pytest
 from editor import NAMES, alone, fit_view, open_help, saved, set_values, show
 
@@ -34,8 +36,9 @@ TOO_SMALL = """() => app.graph._nodes.filter(
     n => n.size[0] < n.computeSize()[0] || n.size[1] < n.computeSize()[1]).map(n => n.type)"""
 SAVE = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"  # as into a file, where nothing is undefined
 NAMED_VALUES = """() => app.graph._nodes.map(
-    n => [n.id, (n.widgets ?? []).filter(w => !w.name.startsWith('$$')).map(w => [w.name, w.value])])"""
+    n => [n.id, (n.widgets ?? []).filter(w => w.name !== 'stage_text' && !w.name.startsWith('$$')).map(w => [w.name, w.value])])"""
 NODE_SIDE = "() => app.graph._nodes[0].size[0] * app.canvas.ds.scale"  # of a square one, on the screen
+STAGE_TEXTS = "() => [...document.querySelectorAll('.freescale-stage')].map(e => e.textContent)"
 PICTURE_WIDTH = """([id, nodes2]) => {
     const found = nodes2 ? [...document.querySelectorAll(`[data-node-id="${id}"] img`)] : app.graph.getNodeById(id).imgs ?? []
     return found.find(i => i.naturalWidth)?.naturalWidth
@@ -94,18 +97,50 @@ def test_the_demo_runs_and_its_pictures_arrive(client):
     graph = saved("freescale_demo")
     show(client, graph)
     set_values(client, steps=2, stages="1.25x", seed=21 + client.nodes_2)
+    before = values(client.evaluate(SAVE))
     client.get_by_test_id("queue-button").click()
     base, *stages = (node["id"] for node in graph["nodes"] if node["type"] == "SaveImage")
     for node, side in zip((base, *stages), (256, 320, 400), strict=True):
         client.wait_for_function("id => app.nodeOutputs[id]?.images?.length === 1", arg=node, timeout=90_000)
         width = client.wait_for_function(PICTURE_WIDTH, arg=[node, client.nodes_2], timeout=30_000)
         assert width.json_value() == side
-    # "stage k of n" stands on the node by now, and must not be saved among its values.
-    before, again = client.evaluate(NAMED_VALUES), client.evaluate(SAVE)
-    assert {node: len(kept) for node, kept in values(again).items()} == {node: len(kept) for node, kept in values(graph).items()}
+    texts = client.evaluate(STAGE_TEXTS)
+    assert [re.sub(r"\d+ s$", "? s", text) for text in texts] == [f"{side} × {side} px\n2 steps took ? s" for side in (320, 400)]
+    again = client.evaluate(SAVE)
+    assert values(again) == before  # what a stage has said stays on its node, but is none of the node's values
+    named = client.evaluate(NAMED_VALUES)
     show(client, again)
-    assert client.evaluate(NAMED_VALUES) == before
+    assert client.evaluate(NAMED_VALUES) == named
     assert client.faults == []
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["on the canvas", "in a subgraph"])
+def test_what_a_stage_says_finds_its_node_and_its_room(client, inside):
+    show(client, alone("SelfCascadeUpscale", pos=[300, 200], size=[270, 100]))
+    client.evaluate("() => { Object.assign(app.canvas.ds, { scale: 1, offset: [0, 0] }); app.canvas.setDirty(true, true) }")
+    node = "1"
+    if inside:
+        node = client.evaluate(
+            """async () => {
+                const { node, subgraph } = app.graph.convertToSubgraph(new Set(app.graph._nodes))
+                await new Promise(done => setTimeout(done, 500)) // until the client shows it
+                app.canvas.setGraph(subgraph)
+                return [node.id, subgraph._nodes[0].id].join(':')
+            }"""
+        )
+    client.wait_for_timeout(2000)  # until the node has its size
+    room = """() => {
+        const element = document.querySelector('.freescale-stage'), style = getComputedStyle(element), [node] = app.canvas.graph._nodes
+        return [node.size[0], node.size[1], element.clientHeight - element.scrollHeight, style.wordBreak, style.overflowWrap]
+    }"""
+    before = client.evaluate(room)
+    text = "Stage 2 of 3: 4096 × 4096 px\nstep 12 of 35, about 1 h 20 min left"
+    client.evaluate("detail => app.api.dispatchCustomEvent('freescale_stage', detail)", {"node": node, "text": text})
+    client.wait_for_timeout(500)
+    assert client.evaluate(STAGE_TEXTS) == [text]
+    assert client.evaluate(room) == before and before[2:] == [0, "normal", "normal"]  # not taller, and broken between words only
+    if inside:
+        client.evaluate("app.canvas.setGraph(app.graph.rootGraph ?? app.rootGraph)")
 
 
 def test_a_missing_node_would_be_noticed(client):
@@ -130,9 +165,31 @@ def test_the_help_page_shows_its_pictures(client, artifacts):
     client.screenshot(path=artifacts / f"help{'_nodes2' if client.nodes_2 else ''}.png")
 
 
-@pytest.mark.parametrize(
+WIDGETS = pytest.mark.parametrize(
     ("kind", "element"), [("FreeScaleCompare", ".freescale-compare"), ("RegionDetailMask", ".freescale-regions")]
 )
+
+
+@WIDGETS
+def test_a_widget_is_dimmed_while_its_node_is_bypassed_or_muted(client, kind, element):
+    opaque = """async ([element, mode]) => {
+        app.graph._nodes[0].mode = mode
+        app.canvas.setDirty(true, true)
+        await new Promise(done => setTimeout(done, 300))
+        let all = 1
+        for (let e = document.querySelector(element); e; e = e.parentElement) all *= getComputedStyle(e).opacity
+        return all
+    }"""
+    normal, muted, bypassed = 0, 2, 4
+    show(client, alone(kind, pos=[100, 200], size=[700, 700]))
+    client.locator(element).wait_for()
+    assert client.evaluate(opaque, [element, normal]) == 1
+    assert client.evaluate(opaque, [element, muted]) < 0.6
+    assert client.evaluate(opaque, [element, bypassed]) < 0.6
+    assert client.evaluate(opaque, [element, normal]) == 1
+
+
+@WIDGETS
 def test_a_widget_fills_its_node_and_the_properties_panel_leaves_it_so(client, kind, element):
     panel = """async open => {
         const name = 'Comfy.RightSidePanel.IsOpen' // older clients have no such panel

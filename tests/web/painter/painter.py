@@ -25,7 +25,7 @@ class Painter:
         client.wait_for_function(f"document.querySelector('{FRAME}').contentDocument.querySelector('#sheet')?.style.transform")
         self.frame = client.locator(FRAME).element_handle().content_frame()
         self.frame.locator("[name=tool][value=brush]").check(force=True)  # tools and sliders are as the last painting left them
-        self.frame.locator("[data-detail='3']").click()
+        self.slide("detail", 0.6)  # the place of 3 on the scale
         self.slide("size", 0.06)
         self.slide("hardness", 0.5)
         self.frame.locator("#stage").focus()

@@ -47,7 +47,7 @@ def test_paint_run_reload_and_share(region, browser, server, artifacts):
     client.screenshot(path=artifacts / f"painter{'_nodes2' if client.nodes_2 else ''}.png")
     painter.done()
     stroke, ellipse = painter.shapes
-    assert (stroke["kind"], stroke["detail"], ellipse["kind"], ellipse["detail"]) == ("stroke", 3, "ellipse", 0.25)
+    assert (stroke["kind"], stroke["detail"], ellipse["kind"], ellipse["detail"]) == ("stroke", 1, "ellipse", 0.13)
     painted = pictures(client)
     client.screenshot(path=artifacts / f"painted{'_nodes2' if client.nodes_2 else ''}.png")
 
@@ -61,8 +61,8 @@ def test_paint_run_reload_and_share(region, browser, server, artifacts):
         """How far a part of a picture is from the enlarged one before."""
         return np.abs(pictures[title] - np.asarray(reference, float))[area].mean()
 
-    assert away(painted, "Save with the map", meadow) > 1.1 * away(plain, "Save with the map", meadow)  # 3 after 0.5
-    assert away(painted, "Save with the map", face) < 0.9 * away(plain, "Save with the map", face)  # 0.25 after 0.5
+    assert away(painted, "Save with the map", meadow) > 1.1 * away(plain, "Save with the map", meadow)  # 1 after 0.5
+    assert away(painted, "Save with the map", face) < 0.9 * away(plain, "Save with the map", face)  # 0.13 after 0.5
     assert away(plain, "Save with the map", meadow) < away(plain, "Save without", meadow)  # 0.5 beside 2
     assert np.array_equal(painted["Save without"], plain["Save without"])
 
