@@ -41,7 +41,8 @@ def fuse_layers(patched: ModelPatcher, family: Family, settings: ScaleFusion, no
             return call.run()
         late = call.sigma <= call.family.noise.sigma(DRAFT_START_PERCENT)
         h, w = call.x.shape[-2:]
-        compute = partial(_fuse, settings, call.enlarged, (settings.seed, call.sigma, h, w), late)
+        others = frozenset(call.options.get("patches_replace", {}).get("attn1", {}))
+        compute = partial(_fuse, settings, call.enlarged, (settings.seed, call.sigma, h, w), late, others)
         options = replaced_attention(call.options, call.family, layers, compute, on_other_tokens)
         # First, because the patches of others expect the batch they know.
         fold = partial(_fold, call.enlarged, frozenset(layers))
@@ -56,6 +57,7 @@ def _fuse(
     enlarged: Enlargement,
     draw: tuple[int, float, int, int],  # seed, σ, h, w of the latent
     late: bool,
+    others: frozenset[tuple],  # layers, or blocks, whose attention is another pack's
     layer: AttentionLayer,
     attend: Attend,
     q: Tensor,
@@ -71,7 +73,7 @@ def _fuse(
         return global_attention(q, k, v, grid, attend, strides)
     plan = window_plan(*grid, enlarged.ratio)
     key = draw_key(*draw, *layer)
-    if settings.fast:
+    if settings.fast and others.isdisjoint((layer, layer[:2])):  # another's may ask for as many queries as keys, as PAG's does
         down, across = drawn_below_2_32(key, 2).tolist() if settings.jitter else (0, 0)
         local = partial(block_attention, plan=plan, shift=(down, across))
     else:
