@@ -22,9 +22,13 @@ app.registerExtension({
     const options = { serialize: false, margin: MARGIN, getMinHeight: () => HEIGHT + 2 * MARGIN, getValue: () => element.textContent };
     addElement(node, WIDGET, "freescale_stage", element, options).serialize = false; // neither in the prompt nor in the file
   },
-  setup: () =>
+  setup() {
+    let last; // the element that says what the running stage does
+    const show = (element, text) => element && Object.assign(element, { textContent: text, title: text });
     api.addEventListener("freescale_stage", ({ detail: { node, text } }) => {
-      const element = nodeAt(node)?.widgets?.find((widget) => widget.name === WIDGET)?.element;
-      if (element) Object.assign(element, { textContent: text, title: text });
-    }),
+      last = nodeAt(node)?.widgets?.find((widget) => widget.name === WIDGET)?.element;
+      show(last, text);
+    });
+    for (const end of ["execution_interrupted", "execution_error"]) api.addEventListener(end, () => show(last, "")); // not "4 s left"
+  },
 });

@@ -85,9 +85,11 @@ export class Controls {
   }
 }
 
-/** Let a preset's button mean the detail that is its factor times the ground's, if that is another. */
+/** Let a preset's button mean the detail that is its factor times the ground's, up to its own limit, if that is another. */
 function offer(button, ground) {
-  button.value = Math.min(HIGHEST_DETAIL, Math.round(100 * button.dataset.factor * ground) / 100);
+  const [wished, most] = [Math.round(100 * button.dataset.factor * ground) / 100, Number(button.dataset.most ?? HIGHEST_DETAIL)];
+  button.value = Math.min(most, wished);
+  button.querySelector("small span").hidden = wished > most;
   button.disabled = Number(button.value) === ground;
   button.querySelector("output").textContent = button.value;
 }

@@ -43,9 +43,9 @@ export const page = (styles) => `<!doctype html>
       </div>
       <fieldset id="presets">
         <legend data-text="presets"></legend>
-        <button data-factor="2"><span data-text="moreDetail" data-key="1"></span> <small>× 2 = <output></output></small></button>
-        <button data-factor="0.5"><span data-text="protectFace" data-key="2"></span> <small>× ½ = <output></output></small></button>
-        <button data-factor="0.25"><span data-text="keepAsIs" data-key="3"></span> <small>× ¼ = <output></output></small></button>
+        <button data-factor="2"><span data-text="moreDetail" data-key="1"></span> <small><span>× 2 </span>= <output></output></small></button>
+        <button data-factor="0.5" data-most="1"><span data-text="protectFace" data-key="2"></span> <small><span>× ½ </span>= <output></output></small></button>
+        <button data-factor="0.25" data-most="0.25"><span data-text="keepAsIs" data-key="3"></span> <small><span>× ¼ </span>= <output></output></small></button>
       </fieldset>
       <label><span data-text="size"></span> <span class="value" id="size-value"></span>
         <input type="range" id="size" min="0.002" max="0.5" step="any" aria-keyshortcuts="[ ]" />

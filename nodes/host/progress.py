@@ -32,6 +32,8 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
     title = f"{place}{width} × {height} px"
     shown_on = graph.get_display_node_id(own_id)
     server = PromptServer.instance
+    if server.client_id is None:  # a program's prompt: the message would go to every open editor
+        return lambda text: None
     return lambda text: server.send_sync(MESSAGE, {"node": shown_on, "text": f"{title}\n{text}"}, server.client_id)
 
 

@@ -13,7 +13,7 @@ from ..inputs import MODEL, NATIVE_SIZE
 NAME = "FreeScale Scale Fusion"
 CUSTOM = "custom"
 IDLE = "so nothing would happen"
-# name → global_attention, and how far windows are to save time: never, on transformers, everywhere
+# name → global_attention, whether windows save time (as `ScaleFusion.fast` does), and whether they come late only
 PRESETS = {
     "Exact": ("full", False, False),
     "Balanced": ("mixed", False, False),

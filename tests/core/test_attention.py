@@ -171,6 +171,22 @@ def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale,
     assert plan.count == (2 * scale - 1) ** 2 and operators.count == operations
 
 
+@pytest.mark.parametrize("scale", [4, 8])
+def test_a_layer_with_blocks_is_few_operations_too(scale):
+    """At SDXL's own sizes."""
+    side = 64 * scale
+    q, k, v = (torch.empty(1, side * side, WIDTH, device="meta") for _ in range(3))
+    blocks = partial(block_attention, plan=window_plan(side, side, float(scale)), shift=(3, 5))
+
+    def layer():
+        scale_fusion(q, k, v, (side, side), blocks, scale, lambda q, k, v, grid: torch.empty_like(q))
+
+    layer()  # makes what is kept
+    with torch.inference_mode(), Operators() as operators:
+        layer()
+    assert operators.count == 45
+
+
 ELSEWHERE = {"device": property(lambda _: torch.device("mps"))}
 
 
@@ -253,9 +269,9 @@ def test_each_query_of_a_block_sees_the_window_around_it(h, w, ratio, key, batch
         assert torch.allclose(out[:, place[0], place[1]], expected[:, 0], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("scale, share", [(2, 0.45), (4, 0.33), (8, 0.29)])
+@pytest.mark.parametrize("scale, share", [(4, 0.41), (8, 0.32)])
 def test_blocks_are_less_work_than_windows(scale, share):
-    """Counted in pairs of tokens: a window is seen by a quarter of its tokens, and there are not quite half as many of those."""
+    """Counted in pairs of tokens, with the blocks' grid shifted: at most by a block more on each axis."""
     plan, pairs = window_plan(16 * scale, 16 * scale, float(scale)), []
 
     def counted(q, k, v, grid):
@@ -263,5 +279,5 @@ def test_blocks_are_less_work_than_windows(scale, share):
         return torch.empty_like(q)
 
     x = [torch.empty(1, (16 * scale) ** 2, WIDTH, device="meta")] * 3
-    block_attention(*x, plan, (0, 0), counted)
+    block_attention(*x, plan, (3, 5), counted)
     assert sum(pairs) / (plan.count * 256**2) == pytest.approx(share, abs=0.01)

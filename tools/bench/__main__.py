@@ -1,6 +1,6 @@
 """python dev.py bench [layer | growth | step | memory | transformer | cascade | pipeline]: Scale Fusion's speed and memory against its rivals.
 
-Without a name all of them run, in about an hour on two CPU cores. What is compared runs in one process, in turns, after
+Without a name all but the pipeline run, in about an hour on two CPU cores. What is compared runs in one process, in turns, after
 a warm-up; ratios are of medians. It runs on a GPU where there is one (CUDA_VISIBLE_DEVICES= hides it), in float16 there.
 FREESCALE_ATTENTION chooses ComfyUI's attention for step and cascade by the name of its option: use_sage_attention,
 use_flash_attention, use_split_cross_attention, use_quad_cross_attention.
@@ -56,7 +56,10 @@ def parse(argv: list[str]) -> dict[str, argparse.Namespace]:
     parser.add_argument("kind", nargs="?", choices=KINDS, help="one of them, followed by its own options (its --help tells)")
     chosen = parser.parse_args([word for word in argv[:1] if word in ("-h", "--help") or not word.startswith("-")]).kind
     rest = argv[1:] if chosen else argv
-    parsed = {kind: parser_of(kind).parse_known_args(rest) for kind in ([chosen] if chosen else KINDS)}
+    parsed = {
+        kind: parser_of(kind).parse_known_args(rest)
+        for kind in ([chosen] if chosen else [kind for kind in KINDS if kind != "pipeline"])
+    }
     if unknown := [word for word in rest if all(word in left for _, left in parsed.values())]:
         parser.error(f"unknown: {' '.join(unknown)}")
     return {kind: args for kind, (args, _) in parsed.items()}

@@ -13,7 +13,7 @@ from ....freescale_core.geometry import Enlargement
 from ....freescale_core.windows import draw_key, drawn_below_2_32, fixed_views, jittered_views, window_plan
 from ..errors import WarnOnce, bad_input
 from ..family import AttentionLayer, Family, Grid
-from ..seam.attention import replaced_attention, with_patch
+from ..seam.attention import replaced_attention, replaced_by_others, with_patch
 from ..seam.calls import Call, on_enlarged
 from ..seam.feed_forward import chunk_feed_forwards
 from .settings import GLOBAL_ONLY, KEY, LOCAL_ONLY, ScaleFusion
@@ -21,6 +21,7 @@ from .settings import GLOBAL_ONLY, KEY, LOCAL_ONLY, ScaleFusion
 FINE = 4  # latent cells per token, at most, of the layers that "mixed" strides: of SDXL the 10 at half the latent's size
 # Draft's windows: measured on the demo model, the down and middle blocks and the first steps change the picture least.
 DRAFT_SECTION, DRAFT_START_PERCENT = "output", 0.55
+BLOCKS_ABOVE = 2.0  # times the native size: up to there they save a twentieth of a call, and move the picture twice as far
 
 
 def fuse_layers(patched: ModelPatcher, family: Family, settings: ScaleFusion, node: str) -> None:
@@ -41,7 +42,7 @@ def fuse_layers(patched: ModelPatcher, family: Family, settings: ScaleFusion, no
             return call.run()
         late = call.sigma <= call.family.noise.sigma(DRAFT_START_PERCENT)
         h, w = call.x.shape[-2:]
-        others = frozenset(call.options.get("patches_replace", {}).get("attn1", {}))
+        others = replaced_by_others(call.options)
         compute = partial(_fuse, settings, call.enlarged, (settings.seed, call.sigma, h, w), late, others)
         options = replaced_attention(call.options, call.family, layers, compute, on_other_tokens)
         # First, because the patches of others expect the batch they know.
@@ -73,7 +74,8 @@ def _fuse(
         return global_attention(q, k, v, grid, attend, strides)
     plan = window_plan(*grid, enlarged.ratio)
     key = draw_key(*draw, *layer)
-    if settings.fast and others.isdisjoint((layer, layer[:2])):  # another's may ask for as many queries as keys, as PAG's does
+    # Another pack's attention may ask for as many queries as keys, as PAG's does.
+    if settings.fast and enlarged.ratio > BLOCKS_ABOVE and others.isdisjoint((layer, layer[:2])):
         down, across = drawn_below_2_32(key, 2).tolist() if settings.jitter else (0, 0)
         local = partial(block_attention, plan=plan, shift=(down, across))
     else:

@@ -40,6 +40,14 @@ def replaced_attention(
     return {**options, "patches_replace": {**options.get("patches_replace", {}), "attn1": replaced}}
 
 
+def replaced_by_others(options: dict) -> frozenset[tuple]:
+    """Layers, or blocks, whose self-attention is another pack's."""
+    present = options.get("patches_replace", {}).get("attn1", {})
+    return frozenset(
+        layer for layer, attend in present.items() if not isinstance(attend, _Replacement) or attend.before is not None
+    )
+
+
 def with_patch(options: dict, name: str, patch: Callable, first: bool = False) -> dict:
     """A copy of transformer_options with one patch more of a kind that stacks."""
     patches = options.get("patches", {})

@@ -24,11 +24,17 @@ class BlendSampler(comfy.samplers.KSAMPLER):
     """A SAMPLER that runs `sampler` on a state blended with its own reference before each outer step (P §3.1).
 
     The host hands z and ε to `sample`. Another node's sampler that wraps this one calls its function alone, and not with them.
-    `color_fix`, which needs them, also holds the colours of z.
+    `color_fix`, which needs them, also holds the colours of z. `film` is the shape of its latents where sound comes packed with
+    them, which older hosts do not tell.
     """
 
     def __init__(
-        self, sampler: comfy.samplers.KSAMPLER, detail: float, detail_map: torch.Tensor | None = None, color_fix: bool = False
+        self,
+        sampler: comfy.samplers.KSAMPLER,
+        detail: float,
+        detail_map: torch.Tensor | None = None,
+        color_fix: bool = False,
+        film: torch.Size | None = None,
     ):
         def sample_freescale_blend(model, x, sigmas, extra_args=None, callback=None, disable=None):
             run = sampler if len(sigmas) < 2 else pulled(sampler, self._pull(*_asked_for(model, x, sigmas[:1], extra_args or {})))
@@ -36,16 +42,22 @@ class BlendSampler(comfy.samplers.KSAMPLER):
             return run.sampler_function(model, x, sigmas, **options, **run.extra_options)
 
         super().__init__(sample_freescale_blend)
-        self.sampler, self.detail, self.detail_map, self.color_fix = sampler, detail, detail_map, color_fix
+        self.sampler, self.detail, self.detail_map = sampler, detail, detail_map
+        self.color_fix, self.film = color_fix, film
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask=None, disable_pbar=False
     ) -> torch.Tensor:
         """As the host's."""
         if self.color_fix:
-            extra_args = {**extra_args, "model_options": _holding_colours(model_wrap, extra_args["model_options"], latent_image)}
+            shape = self._shape(model_wrap.inner_model, latent_image)
+            extra_args = {**extra_args, "model_options": _holding_colours(extra_args["model_options"], latent_image, shape)}
         run = self.sampler if len(sigmas) < 2 else pulled(self.sampler, self._pull(model_wrap.inner_model, latent_image, noise))
         return run.sample(model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+
+    def _shape(self, base: Any, latent: torch.Tensor) -> torch.Size:
+        """Of the picture's or film's latents; a sound is packed after them."""
+        return self.film or (getattr(base, "latent_shapes", None) or [latent.shape])[0]
 
     def _pull(self, base: Any, reference: torch.Tensor, noise: torch.Tensor) -> Pull:
         """The blend (state, σ) → state for this run: z is the sampler's `latent_image`, ε its `noise`."""
@@ -57,12 +69,12 @@ class BlendSampler(comfy.samplers.KSAMPLER):
             )
         law, alpha = noise_of(base.model_sampling, NAME), self.detail
         if self.detail_map is not None:
-            shape, *sound = getattr(base, "latent_shapes", None) or [noise.shape]
+            shape = self._shape(base, noise)
             require_aspect("FreeScale Blend Sampler", self.detail_map, *shape[-2:])  # only here is the latent's size known
             alpha = resize_map(self.detail_map.float().cpu(), *shape[-2:]).to(noise.device)
             alpha = comfy.utils.repeat_to_batch_size(alpha, noise.shape[0])
             alpha = alpha.unflatten(1, [1] * (len(shape) - 3))  # a picture of a video model is a frame
-            if sound:  # flat, and after the film
+            if shape != noise.shape:  # flat, and after the film
                 alpha = alpha.expand(-1, *shape[1:]).flatten(1)
                 alpha = F.pad(alpha, (0, noise.shape[-1] - alpha.shape[1]), value=self.detail)[:, None]
 
@@ -73,9 +85,8 @@ class BlendSampler(comfy.samplers.KSAMPLER):
         return pull
 
 
-def _holding_colours(model_wrap: Any, options: dict, reference: torch.Tensor) -> dict:
+def _holding_colours(options: dict, reference: torch.Tensor, shape: torch.Size) -> dict:
     """Model options by which every prediction of the picture has the lowest band of the reference z, and the rest of its own."""
-    shape, *_ = getattr(model_wrap.inner_model, "latent_shapes", None) or [reference.shape]
     count = prod(shape[1:])  # of a film's values; its sound comes after them
 
     def hold(args: dict[str, Any]) -> torch.Tensor:

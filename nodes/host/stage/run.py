@@ -89,6 +89,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     before = family.picture_size(*latent["samples"].shape[-2:]) if image is None else image.shape[1:3]
     show(f"{steps} steps, at least {memory}{inactive}{_told_of_a_leap(node, stage, before)}{first_step_text()}")
     z = _finite(reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
+    shape = z.shape  # of the film alone
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
     carried.setdefault(PLACED_ON, family.latent_size(*before))
     mask = carried.get("noise_mask")
@@ -97,7 +98,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         z, mask = nest([z, *sound]), nest([drawn, *map(torch.zeros_like, sound)])
     noise = comfy.sample.prepare_noise(z, stage.seed, carried.get("batch_index"))
     inner = comfy.samplers.sampler_object(stage.sampler_name)
-    sampler = BlendSampler(inner, stage.detail, stage.detail_map, stage.color_fix)
+    sampler = BlendSampler(inner, stage.detail, stage.detail_map, stage.color_fix, shape)
     positive, negative = (
         stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged) for conditioning in (positive, negative)
     )
