@@ -96,5 +96,6 @@ def test_seconds_of_whole_pictures_are_told_by_their_parts(monkeypatch):
     assert list(results) == ways
     for name, result in results.items():
         [whole], [parts] = result["seconds"], result["parts"]
+        assert result["calls"] == {"FreeScale": 4, "direct": 2, "tiled re-drawing": 2 + 2 * 20, pipeline.AUTHORS: 4}[name]
         assert 0 < sum(parts.values()) < whole and parts["network"] > 0 and parts["decode"] > 0
         assert (parts["encode"] > 0) == (name != "direct")

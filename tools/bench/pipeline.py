@@ -2,6 +2,7 @@
 
 import statistics
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -70,16 +71,22 @@ def random_vae(structure: dict, dtype: torch.dtype) -> comfy.sd.VAE:
 
 
 class Clock:
-    """Seconds of each part of a picture."""
+    """Seconds and calls of each part of a picture. On a GPU it waits at the end of each."""
 
     def __init__(self, device: torch.device):
-        self.device, self.parts = device, dict.fromkeys(PARTS, 0.0)
+        self.device = device
+        self.clear()
+
+    def clear(self) -> None:
+        """From now on."""
+        self.parts, self.calls = dict.fromkeys(PARTS, 0.0), Counter[str]()
 
     def timed(self, part: str, function: Callable) -> Callable:
         """The function, whose time counts as that part's."""
 
         def run(*args, **kwargs):
             out: list = []
+            self.calls[part] += 1
             self.parts[part] += seconds(lambda: out.append(function(*args, **kwargs)), self.device)
             return out[0]
 
@@ -120,23 +127,32 @@ def draw_all(model: ModelPatcher, vae: comfy.sd.VAE, steps: int, args: Namespace
     model, vae = clock.watched(model, vae)
     work = Work(model, *prompts, vae, native, times, 1, steps, cfg, "euler", scheduler)
     functions = {name: by_authors if name == AUTHORS else methods.OF_U_NETS[name] for name in args.ways}
-    results: dict[str, dict] = {name: {"seconds": [], "parts": []} for name in functions}
+    results: dict[str, dict] = {name: {"seconds": [], "parts": [], "calls": 0} for name in functions}
     for function in functions.values():
         function(replace(work, steps=2))  # warms up
     for _ in range(args.repeats):
         for name, function in functions.items():
-            clock.parts.update(dict.fromkeys(PARTS, 0.0))
+            clock.clear()
             results[name]["seconds"].append(seconds(partial(function, work), args.device))
-            results[name]["parts"].append(dict(clock.parts))
+            results[name]["parts"].append(clock.parts)
+            results[name]["calls"] = clock.calls["network"]
     print(
         f"\nA picture of {times * args.native}², {args.depth:.0%} of SDXL's transformer blocks, {args.dtype}, {steps} steps, cfg {cfg:g}, "
         f"median of {args.repeats}"
     )
-    rows = [["", "seconds", "/ direct", *PARTS, "rest"]]
+    rows = [["", "seconds", "/ direct", *PARTS, "rest", "network calls"]]
     for name, result in results.items():
         parts = [statistics.median(each[part] for each in result["parts"]) for part in PARTS]
         ratio = f"{median(result) / median(results['direct']):.2f}" if "direct" in results else ""
-        rows.append([name, f"{median(result):.3g}", ratio, *(f"{x:.3g}" for x in (*parts, median(result) - sum(parts)))])
+        rows.append(
+            [
+                name,
+                f"{median(result):.3g}",
+                ratio,
+                *(f"{x:.3g}" for x in (*parts, median(result) - sum(parts))),
+                str(result["calls"]),
+            ]
+        )
     print(aligned(rows), flush=True)
     return results
 
