@@ -141,7 +141,8 @@ def default_value(kind: str | list, options: dict) -> Any:
 
 def alone(kind: str, **more) -> dict:
     """A graph of one node, whose id is 1."""
-    return {"version": 0.4, "nodes": [{"id": 1, "type": kind, **more}], "links": []}
+    node = {"id": 1, "type": kind, "flags": {}, "order": 0, "mode": 0, "properties": {}, **more}
+    return {"version": 0.4, "last_node_id": 1, "last_link_id": 0, "nodes": [node], "links": []}
 
 
 def show(client, graph: dict) -> None:

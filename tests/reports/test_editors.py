@@ -120,7 +120,7 @@ def test_a_value_on_the_face_of_a_subgraph_is_the_one_that_the_painter_shows(reg
     }"""
     client.evaluate(set_face, [0, 1.25])
     assert client.evaluate(PROMPTED) == [1.25]
-    assert paint(client, INNER) == ("α here: 1.25", "")
+    assert paint(client, INNER) == ("Detail here: 1.25", "")
     assert client.evaluate(f"() => ({INNER})().freescaleRegions.backdrop?.naturalWidth") == 256  # from outside, too
 
     client.evaluate(set_face, [0, 4.5])
@@ -133,7 +133,7 @@ def test_a_value_on_the_face_of_a_subgraph_is_the_one_that_the_painter_shows(reg
     alpha, notice = paint(client, INNER)
     assert alpha == "" and "detail_outside" in notice
     client.evaluate(set_face, [1, 4.5])
-    assert paint(client, INNER) == ("α here: 4.50", "")
+    assert paint(client, INNER) == ("Detail here: 4.50", "")
 
 
 def test_a_wired_value_is_read_where_it_can_be_and_else_none_is_shown(region):
@@ -148,7 +148,7 @@ def test_a_wired_value_is_read_where_it_can_be_and_else_none_is_shown(region):
     for kind in ("PrimitiveFloat", "PrimitiveNode"):
         client.evaluate(wire, [kind, 1.25])
         assert client.evaluate(f"() => ({REGIONS})().freescaleRegions.details") == [3, 1.25]
-    assert paint(client, REGIONS) == ("α here: 1.25", "")
+    assert paint(client, REGIONS) == ("Detail here: 1.25", "")
     client.evaluate(wire, ["SamplingPercentToSigma", None])
     alpha, notice = paint(client, REGIONS)
     assert alpha == "" and "detail_outside" in notice
@@ -181,7 +181,7 @@ def elsewhere(**headers):
 @pytest.mark.parametrize(
     ("headers", "alpha", "lost"),
     [
-        ({"Access-Control-Allow-Origin": "*"}, "α here: 3.00", []),
+        ({"Access-Control-Allow-Origin": "*"}, "Detail here: 3.00", []),
         ({}, "", ["mask"]),
         ({"Cross-Origin-Resource-Policy": "same-origin"}, "", ["image", "mask"]),
     ],
@@ -216,6 +216,6 @@ def test_a_proxy_that_forbids_frames(region, header):
 
     client.route("**/extensions/**", forbid)
     try:
-        assert paint(client, REGIONS) == ("α here: 0.50", "")
+        assert paint(client, REGIONS) == ("Detail here: 0.50", "")
     finally:
         client.unroute("**/extensions/**")
