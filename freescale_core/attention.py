@@ -7,9 +7,11 @@ the samples outermost, so that a host which splits a batch into its samples stil
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -59,8 +61,7 @@ def block_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, shift: tu
     The blocks' grid begins `shift` tokens, modulo a block, before the picture. Every query is in one block, so that there are
     0.4 of the products of Eq. 5's windows at 4×, 0.3 at 8×. Windows stop at the picture's edges, so that no key is made up.
     """
-    (h, w), size = plan.grid, plan.size
-    block = [max(1, window // 2) for window in size]
+    (h, w), size, block = plan.grid, plan.size, plan.block
     rows, columns = (np.arange(-(by % n), length, n) for by, n, length in zip(shift, block, plan.grid))
     corners = (rows[:, None] + block[0]) * (w + 2 * block[1]) + columns + block[1]
     above, beside = (
@@ -84,31 +85,30 @@ def block_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, shift: tu
     return out[:, :-1]
 
 
-@lru_cache(8)  # as below
-def kept_blocks(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a grid with a block around it: a block's cells at the corner, and each cell's token (one more beyond the picture's).
-
-    And between them the tokens of a window at the picture's corner.
-    """
-    (h, w), (block_h, block_w) = plan.grid, (max(1, window // 2) for window in plan.size)
-    with torch.inference_mode(False):  # as in blur.kept_band
-        token = torch.full((h + 2 * block_h, w + 2 * block_w), h * w)
-        cells = torch.arange(token.numel()).view_as(token)[:block_h, :block_w].flatten()
-        token[block_h : block_h + h, block_w : block_w + w] = torch.arange(h * w).view(h, w)
-        window = torch.arange(h * w).view(h, w)[: plan.size[0], : plan.size[1]].flatten()
-        return cells.to(device), window.to(device), token.flatten().to(device)
-
-
 @lru_cache(8)  # every layer of a call needs the same few, at most 3 MB each for 8192² of SDXL
 def kept_cells(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Of the cells of the padded grid: those of a window at the corner, each one's token (or any), and which are no token's."""
-    (h, w), (pad_h, pad_w) = plan.grid, plan.jitter
     with torch.inference_mode(False):  # as in blur.kept_band
-        token = torch.full((h + 2 * pad_h, w + 2 * pad_w), -1)
-        window = torch.arange(token.numel()).view_as(token)[: plan.size[0], : plan.size[1]].flatten()
-        token[pad_h : pad_h + h, pad_w : pad_w + w] = torch.arange(h * w).view(h, w)
-        token = token.flatten()
+        window, token = _cells(plan.grid, plan.jitter, plan.size)
         return window.to(device), token.clamp(min=0).to(device), (token < 0).to(device)
+
+
+@lru_cache(8)  # as kept_cells
+def kept_blocks(plan: WindowPlan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a grid with a block around it: the cells of a block at the corner, each one's token, one more where there is none.
+
+    Between them the tokens of a window at the picture's corner.
+    """
+    with torch.inference_mode(False):
+        window, _ = _cells(plan.grid, (0, 0), plan.size)
+        block, token = _cells(plan.grid, plan.block, plan.block)
+        return block.to(device), window.to(device), token.where(token >= 0, prod(plan.grid)).to(device)
+
+
+def _cells(grid: tuple[int, int], pad: tuple[int, int], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Of a padded grid's cells: those of a box at the corner, and each one's token, −1 where there is none."""
+    token = F.pad(torch.arange(grid[0] * grid[1]).view(grid), (pad[1], pad[1], pad[0], pad[0]), value=-1)
+    return torch.arange(token.numel()).view_as(token)[: size[0], : size[1]].flatten(), token.flatten()
 
 
 def add_rows(total: Tensor, places: Tensor, rows: Tensor) -> None:

@@ -31,9 +31,16 @@ def lowest_band(x: Tensor) -> Tensor:
 
     Ours: the paper lets colours go with the reference. Beyond an edge there is nothing, which does not weigh in.
     """
-    bands = (gaussian_band(length, length, x, min(x.shape[-2:]) / BROAD) for length in x.shape[-2:])
-    vertical, horizontal = (band / band.sum(1, keepdim=True) for band in bands)
+    deviation = min(x.shape[-2:]) / BROAD
+    vertical, horizontal = (kept_broad_band(length, deviation, x.device, x.dtype) for length in x.shape[-2:])
     return vertical @ x @ horizontal.T
+
+
+@lru_cache(4)  # every step of a stage needs the same two
+def kept_broad_band(length: int, deviation: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):  # as in kept_band
+        band = gaussian_band(length, length, torch.empty(0, device=device, dtype=dtype), deviation)
+        return band / band.sum(1, keepdim=True)
 
 
 @lru_cache(8)  # every layer of a call needs the same few: two grids and two widths in SDXL, of 3 MB at most

@@ -23,6 +23,11 @@ class WindowPlan:
         """Number of windows."""
         return len(self.tops) * len(self.lefts)
 
+    @property
+    def block(self) -> tuple[int, int]:
+        """Half a window: the stride of windows, and the size of `block_attention`'s blocks."""
+        return _half(self.size[0]), _half(self.size[1])
+
 
 @lru_cache
 def window_plan(h: int, w: int, ratio: float) -> WindowPlan:
@@ -45,7 +50,11 @@ def _window(length: int, ratio: float) -> int:
 
 def _starts(length: int, window: int) -> tuple[int, ...]:
     last = length - window
-    return (*range(0, last, max(1, window // 2)), last)
+    return (*range(0, last, _half(window)), last)
+
+
+def _half(window: int) -> int:
+    return max(1, window // 2)
 
 
 def fixed_views(plan: WindowPlan) -> np.ndarray:

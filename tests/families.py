@@ -10,9 +10,11 @@ import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
+import comfy.sd
 import comfy.supported_models as hosts
 import comfy.t2i_adapter.adapter
 import torch
+from comfy.ldm.models.autoencoder import AutoencoderKL
 from freescale.nodes.host.family import family_of
 from freescale.nodes.patches.restrained_dilation import RestrainedDilation
 from freescale.nodes.patches.scale_fusion import ScaleFusionAttentionPatch
@@ -157,6 +159,14 @@ def build(
     base = config.get_model(family.marks, device="cpu")
     fill(base.diffusion_model, 1)
     return patcher(base)
+
+
+def vae(structure: dict, dtype: torch.dtype) -> comfy.sd.VAE:
+    """The host's VAE of such an autoencoder, with weights of its own."""
+    shape = {"ddconfig": structure, "embed_dim": structure["z_channels"]}
+    network = AutoencoderKL(**shape)
+    fill(network, 5)
+    return comfy.sd.VAE(sd=network.state_dict(), config={"params": shape}, dtype=dtype)
 
 
 def conditioning(family: Family, seed: int, **values) -> list:

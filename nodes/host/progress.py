@@ -19,7 +19,8 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
 
     `hidden` has the stage's unique_id and the running graph.
     """
-    if not in_queue(hidden):
+    server = PromptServer.instance
+    if not in_queue(hidden) or server.client_id is None:  # a program's prompt: the message would go to every open editor
         return lambda text: None
     graph, own_id = hidden.dynprompt, hidden.unique_id
     parent = graph.get_parent_node_id(own_id)
@@ -31,9 +32,6 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
     place = f"Stage {own_id.rsplit('stage', 1)[-1]} of {len(siblings)}: " if len(siblings) > 1 else ""
     title = f"{place}{width} × {height} px"
     shown_on = graph.get_display_node_id(own_id)
-    server = PromptServer.instance
-    if server.client_id is None:  # a program's prompt: the message would go to every open editor
-        return lambda text: None
     return lambda text: server.send_sync(MESSAGE, {"node": shown_on, "text": f"{title}\n{text}"}, server.client_id)
 
 

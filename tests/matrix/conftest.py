@@ -4,12 +4,10 @@ import logging
 import os
 from collections.abc import Callable
 
-import comfy.sd
 import families
 import folder_paths
 import pytest
 import torch
-from comfy.ldm.models.autoencoder import AutoencoderKL
 from dits import Kind, maker
 from families import Family, Graph
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel
@@ -42,12 +40,9 @@ def vaes():
     """By the channels of latents: the demo model's, as any four will do here, and a random one of 16."""
     structure = dict(ch=32, ch_mult=[1, 1, 1, 1], num_res_blocks=1, in_channels=3, out_ch=3, z_channels=16, resolution=256)
     structure |= dict(attn_resolutions=[], double_z=True, dropout=0.0)
-    network = AutoencoderKL(ddconfig=structure, embed_dim=16)
-    families.fill(network, 5)
-    config = {"params": {"ddconfig": structure, "embed_dim": 16}}
     return {
         4: FreeScaleDemoModel.execute("no", 0.1, "portrait").args[3],
-        16: comfy.sd.VAE(sd=network.state_dict(), config=config, dtype=torch.float32),
+        16: families.vae(structure, torch.float32),
     }
 
 

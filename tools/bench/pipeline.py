@@ -13,7 +13,6 @@ import families
 import methods
 import torch
 import unet
-from comfy.ldm.models.autoencoder import AutoencoderKL
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from families import random
@@ -62,14 +61,6 @@ def by_authors(work: Work) -> torch.Tensor:
     return picture
 
 
-def random_vae(structure: dict, dtype: torch.dtype) -> comfy.sd.VAE:
-    """A VAE of that shape."""
-    network = AutoencoderKL(ddconfig=structure, embed_dim=structure["z_channels"])
-    families.fill(network, 5)
-    config = {"params": {"ddconfig": structure, "embed_dim": structure["z_channels"]}}
-    return comfy.sd.VAE(sd=network.state_dict(), config=config, dtype=dtype)
-
-
 class Clock:
     """Seconds and calls of each part of a picture. On a GPU it waits at the end of each."""
 
@@ -106,22 +97,15 @@ class Clock:
 def run(args: Namespace) -> dict:
     """Whole pictures from noise to pixels: seconds, and how many of them are the network's and the VAE's."""
     model = unet.build(args.depth, args.dtype, args.device, args.native)
-    vae = random_vae(VAE, torch.bfloat16 if args.device.type == "cuda" else torch.float32)
+    vae = families.vae(VAE, torch.bfloat16 if args.device.type == "cuda" else torch.float32)
     return {steps: draw_all(model, vae, steps, args) for steps in args.steps}
 
 
 def draw_all(model: ModelPatcher, vae: comfy.sd.VAE, steps: int, args: Namespace) -> dict[str, dict]:
     """One table: every way with so many steps."""
     config, clock = model.model.model_config.unet_config, Clock(args.device)
-    prompts = [
-        [
-            [
-                random(1, TEXT_TOKENS, config["context_dim"], seed=seed),
-                {"pooled_output": random(1, config["adm_in_channels"] - SIZES)},
-            ]
-        ]
-        for seed in (1, 2)
-    ]
+    pooled = {"pooled_output": random(1, config["adm_in_channels"] - SIZES)}
+    prompts = [[[random(1, TEXT_TOKENS, config["context_dim"], seed=seed), pooled]] for seed in (1, 2)]
     cfg, scheduler = (1.0, "sgm_uniform") if steps <= DISTILLED else (7.5, "ddim_uniform")
     native, times = (args.native,) * 2, STAGES[-1]
     model, vae = clock.watched(model, vae)

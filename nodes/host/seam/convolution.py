@@ -3,21 +3,20 @@
 Weights come from the call of the layer itself, so LoRA and weight streaming stay right.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from typing import Any
 
 import torch
 
 from ....freescale_core.dilation import Layer
+from ..errors import WarnOnce
 from ..family import Family
 from .calls import replaced
 
 Convolve = Callable[..., torch.Tensor]  # (x, weight, bias, stride, around=padding_mode) → the layer's output
-_said: defaultdict[str, count] = defaultdict(count)
+_said: defaultdict[str, WarnOnce] = defaultdict(WarnOnce)
 
 
 @contextmanager
@@ -52,6 +51,5 @@ def _conv_forward(module: torch.nn.Conv2d, convolve: Convolve):
 
 
 def _warn(text: str) -> None:
-    """Once for each text, whatever thread comes to it first: calls are many."""
-    if not next(_said[text]):
-        logging.warning(text)
+    """Once for each text: calls are many."""
+    _said[text](text)
