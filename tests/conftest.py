@@ -20,6 +20,7 @@ for _path in (
     "tools/bench/transformer",
     "tools/bench/pipeline",
     "tests/server/neighbour",
+    "tools/quality/features",
     "tools/quality/figures",
     "tools/quality/report",
     "tests/install/beginner",

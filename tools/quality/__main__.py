@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,7 +23,21 @@ if torch.cuda.is_available():
 
 # isort: split
 import report  # noqa: E402
-from drawing import CFG, ENLARGED, NATIVE, NATIVE_PICTURE, NETWORKS, TRUTH, TUNED, U_NET, Picture, draw, measured  # noqa: E402
+from drawing import (  # noqa: E402
+    CFG,
+    ENLARGED,
+    NATIVE,
+    NATIVE_PICTURE,
+    NETWORKS,
+    TRUTH,
+    TRUTHS,
+    TUNED,
+    U_NET,
+    Picture,
+    draw,
+    measured,
+    true_features,
+)
 from tqdm import tqdm  # noqa: E402
 
 from tools.folders import ROOT, cache_folder  # noqa: E402
@@ -104,8 +119,15 @@ def main(argv: list[str]) -> int:
         found = there(args)
         pictures = [picture for methods in found.values() for ps in methods.values() for picture in ps]
         seen = dict(zip(pictures, tqdm(pool.imap(measured, pictures), "measuring", len(pictures), unit="picture")))
+        truths = {
+            side: list(tqdm(pool.imap(partial(true_features, side), range(TRUTHS)), "reading true drawings", TRUTHS))
+            for side in found
+        }
     figures = {
-        side: {name: report.summary([seen[p] for p in ps], [seen[p] for p in methods[TRUTH]]) for name, ps in methods.items()}
+        side: {
+            name: report.summary([seen[p] for p in ps], [seen[p] for p in methods[TRUTH]], truths[side])
+            for name, ps in methods.items()
+        }
         for side, methods in found.items()
     }
     steps = NETWORKS[args.network].steps

@@ -15,6 +15,7 @@ import families  # noqa: E402
 import methods  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from features import seen_in  # noqa: E402
 from figures import PATCHES, detail_energy, fidelity, fine_patches, off_colour, parts, texture_distance  # noqa: E402
 from freescale.nodes.demo.config import FLUX, U_NET  # noqa: E402
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel  # noqa: E402
@@ -27,7 +28,8 @@ comfy.utils.set_progress_bar_enabled(False)  # several pictures at once, and one
 
 NATIVE, CFG = 256, 4.0
 GOLDEN = 0.618034  # turns of the hue from seed to seed: any number of seeds covers the circle evenly
-TRUTHS = 16  # drawings that patches are compared with
+TRUTHS, FIRST_TRUTH = 64, 10_000  # drawings that pictures are compared with, which none is asked to be
+PATCHED = 16  # of them for patches
 NATIVE_PICTURE, ENLARGED, TRUTH = "native picture", "native picture, enlarged", "true drawing"
 
 
@@ -116,10 +118,15 @@ def draw(picture: Picture) -> Picture:
 
 @cache
 def true_patches(side: int) -> np.ndarray:
-    """Patches of drawings that no picture is asked to be, an equal share of each."""
+    """Patches of true drawings, an equal share of each."""
     rng = np.random.default_rng(side)
-    drawings = [fine_patches(truth(10_000 + n, side), rng)[: PATCHES // TRUTHS] for n in range(TRUTHS)]
+    drawings = [fine_patches(truth(FIRST_TRUTH + n, side), rng)[: PATCHES // PATCHED] for n in range(PATCHED)]
     return np.concatenate(drawings)
+
+
+def true_features(side: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the metrics' network sees in true drawing number `n`, and in its crops."""
+    return seen_in(truth(FIRST_TRUTH + n, side))
 
 
 def measured(picture: Picture) -> dict:
@@ -133,6 +140,7 @@ def measured(picture: Picture) -> dict:
     pupils, mouths = parts(shown)
     patches = fine_patches(shown, np.random.default_rng(picture.seed))
     true = detail_energy(truth(picture.seed, picture.side), NATIVE)
+    whole, crops = seen_in(shown)
     return {
         "seed": picture.seed,
         "pupils": pupils,
@@ -144,4 +152,6 @@ def measured(picture: Picture) -> dict:
         "off_colour": None if picture.method == TRUTH else off_colour(shown.convert("RGB"), base.convert("RGB")),
         "seconds": float(shown.info["seconds"]) if "seconds" in shown.info else None,
         "commit": shown.info.get("commit"),
+        "whole": whole,
+        "crops": crops,
     }

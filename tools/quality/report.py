@@ -4,15 +4,30 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from features import fid, kid, with_interval
 from figures import bootstrap, wilson
 from PIL import Image, ImageDraw, ImageFont
 
 SHOWN, THUMBNAIL, MARGIN, FONT = 6, 160, 4, 15  # seeds and px of a contact sheet
-COLUMNS = ("one character", "repeated parts", "off colour", "detail, dB", "texture", "fidelity, dB", "seconds")
+SHARES = {"one_character": "one character", "repeated_parts": "repeated parts", "off_colour": "off colour"}
+VALUES = {  # and how it is written
+    "fid": ("FID", ".1f"),
+    "kid": ("KID", ".2f"),
+    "fid_crops": ("FID_c", ".1f"),
+    "kid_crops": ("KID_c", ".2f"),
+    "detail_db": ("detail, dB", "+.1f"),
+    "texture": ("texture", ".2f"),
+    "fidelity_db": ("fidelity, dB", ".1f"),
+    "seconds": ("seconds", ".1f"),
+}
+COLUMNS = (*SHARES.values(), *(name for name, _ in VALUES.values()))
 
 
-def summary(rows: list[dict], truths: list[dict]) -> dict:
-    """A method's figures with 95 % intervals [low, high]: shares by Wilson's score, medians by bootstrap."""
+def summary(rows: list[dict], truths: list[dict], reference: list[tuple]) -> dict:
+    """A method's figures with 95 % intervals [low, high]: shares by Wilson's score, medians by bootstrap.
+
+    `reference` has the features of true drawings, whole and in crops, for FID and KID, whose intervals are the jackknife's.
+    """
     true = np.mean([10 * np.log10(row["detail_energy"]) for row in truths])
     shares = {
         "one_character": sum((row["pupils"], row["mouths"]) == (2, 1) for row in rows),
@@ -25,6 +40,11 @@ def summary(rows: list[dict], truths: list[dict]) -> dict:
             for name in ("off_colour", "texture", "fidelity_db", "seconds")
         },
     }
+    distances = {
+        f"{distance.__name__}{'_crops' * (part == 'crops')}": with_interval(distance, [row[part] for row in rows], true)
+        for part, true in zip(("whole", "crops"), zip(*reference))
+        for distance in (fid, kid)
+    }
     return {
         "pictures": len(rows),
         **{name: {"value": number / len(rows), "interval": wilson(number, len(rows))} for name, number in shares.items()},
@@ -33,6 +53,7 @@ def summary(rows: list[dict], truths: list[dict]) -> dict:
             for name, numbers in values.items()
             if numbers
         },
+        **{name: figure for name, figure in distances.items() if figure},
         "drawn_at": dict(Counter(row["commit"] for row in rows if row["commit"])),
     }
 
@@ -54,10 +75,8 @@ def table(rows: dict[str, dict]) -> str:
 
     lines = [f"| | pictures | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for name, row in rows.items():
-        shares = ("one_character", "repeated_parts", "off_colour")
-        cells = [cell(row.get(share), ".0f", " %", 100) for share in shares]
-        patterns = (("+.1f", "detail_db"), (".2f", "texture"), (".1f", "fidelity_db"), (".1f", "seconds"))
-        cells += [cell(row.get(figure), pattern) for pattern, figure in patterns]
+        cells = [cell(row.get(share), ".0f", " %", 100) for share in SHARES]
+        cells += [cell(row.get(figure), pattern) for figure, (_, pattern) in VALUES.items()]
         lines.append(f"| {name} | {row['pictures']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -65,17 +65,22 @@ def test_intervals():
 
 def test_a_summary_counts_and_compares_with_the_truth(tmp_path):
     row = {"pupils": 2, "mouths": 1, "detail_energy": 1.0, "texture": 0.2, "fidelity_db": 30.0, "seconds": 4.0}
-    row |= {"off_colour": 0.1, "commit": "abc"}
+    seen = np.random.default_rng(0).normal(size=(16, 5, 8))
+    row |= {"off_colour": 0.1, "commit": "abc", "whole": seen[0, :1], "crops": seen[0, 1:]}
     rows = [row, {**row, "pupils": 4, "mouths": 2, "seconds": 6.0}, {**row, "pupils": 1, "seconds": None}, row]
-    figures = summary(rows, [{**row, "detail_energy": 10.0}])
+    rows = [{**row, "whole": each[:1], "crops": each[1:]} for row, each in zip(rows, seen)]
+    figures = summary(rows, [{**row, "detail_energy": 10.0}], [(each[:1], each[1:]) for each in seen[4:]])
     assert figures["pictures"] == 4 and figures["drawn_at"] == {"abc": 4}
     assert figures["one_character"]["value"] == 0.5
     assert figures["repeated_parts"]["value"] == 0.25
     assert figures["detail_db"] == {"value": -10, "interval": (-10, -10)}
+    for name in ("kid", "kid_crops"):  # both sets are of one kind
+        low, high = figures[name]["interval"]
+        assert low < 0.5 and high > -0.5 and low < figures[name]["value"] < high
+    assert "fid" not in figures, "of fewer pictures than features it would be of their number"
     [line] = [line for line in table({"ours": figures}).splitlines() if line.startswith("| ours")]
-    assert (
-        "| 4 | 50 % (15 … 85) | 25 % (5 … 70) | 10 % | -10.0 | 0.20 | 30.0 | 4.0 (4.0 … 6.0) |" in line
-    )  # one picture was not timed
+    assert line.startswith("| ours | 4 | 50 % (15 … 85) | 25 % (5 … 70) | 10 % |  | ")
+    assert line.endswith("| -10.0 | 0.20 | 30.0 | 4.0 (4.0 … 6.0) |")  # one picture was not timed
     for name in ("a", "b"):
         drawing(1, 64).save(tmp_path / f"{name}.png")
     assert contact_sheet({"x": [tmp_path / "a.png"] * 9, "y": [tmp_path / "b.png"]}).size == (6 * 164 + 4, 2 * (160 + 15 + 8))

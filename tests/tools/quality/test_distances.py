@@ -1,0 +1,85 @@
+"""FID and KID of `dev.py quality` put known damage of true drawings in order, whole and in crops."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from features import SIDE, WIDTHS, fid, kid, seen_in, with_interval
+from PIL import Image, ImageFilter
+
+from tools.demo_model.scenes import Scene, View, random_scene, random_view, render
+
+LARGE, DRAWINGS = 2 * SIDE, 40
+STRENGTHS = (0, 1, 2, 3)
+
+Drawing = tuple[Scene, View]
+
+
+def drawings(first: int) -> list[Drawing]:
+    rngs = [np.random.default_rng(first + n) for n in range(DRAWINGS)]
+    return [(random_scene(rng, hat=n % 2 == 0), random_view(rng, "portrait")) for n, rng in enumerate(rngs)]
+
+
+def plain(scene: Scene, view: View) -> Image.Image:
+    return render(scene, view, LARGE)
+
+
+def blurred(scene: Scene, view: View, strength: int) -> Image.Image:
+    return plain(scene, view).filter(ImageFilter.GaussianBlur(strength * 0.8))
+
+
+def with_seams(scene: Scene, view: View, strength: int) -> Image.Image:
+    """Every other window of the native size is brighter."""
+    pixels = np.asarray(plain(scene, view), np.int16)
+    window = np.add.outer(*[np.arange(LARGE) // (SIDE // 2)] * 2) % 2
+    return Image.fromarray((pixels + strength * 6 * window[..., None]).clip(0, 255).astype(np.uint8))
+
+
+def of_another_hue(scene: Scene, view: View, strength: int) -> Image.Image:
+    hue, *others = plain(scene, view).convert("HSV").split()
+    return Image.merge("HSV", [hue.point(lambda value: (value + strength * 8) % 256), *others]).convert("RGB")
+
+
+def with_more_eyes(scene: Scene, view: View, strength: int) -> Image.Image:
+    """The left eye, again in as many places as its strength."""
+    picture, rng = plain(scene, view), np.random.default_rng(0)
+    scale = LARGE / view.width
+    x, y = (-0.38 - view.x) * scale + LARGE / 2, (-0.14 - view.y) * scale + LARGE / 2
+    half = 0.25 * scale
+    eye = picture.crop(tuple(round(edge) for edge in (x - half, y - half, x + half, y + half)))
+    for _ in range(strength):
+        picture.paste(eye, tuple(int(place) for place in rng.uniform(0, LARGE - 2 * half, 2)))
+    return picture
+
+
+def with_thinner_grass(scene: Scene, view: View, strength: int) -> Image.Image:
+    return plain(replace(scene, tufts=scene.tufts[:: strength + 1]), view)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """Features of true drawings, whole and in crops."""
+    return list(zip(*(seen_in(plain(*drawing)) for drawing in drawings(1000))))
+
+
+@pytest.mark.parametrize("damage", [blurred, with_seams, of_another_hue, with_more_eyes, with_thinner_grass])
+def test_more_damage_is_farther_from_the_truth(reference, damage: Callable[[Scene, View, int], Image.Image]):
+    seen = [[seen_in(damage(*drawing, strength)) for drawing in drawings(0)] for strength in STRENGTHS]
+    for part, true in enumerate(reference):
+        for distance in (fid, kid):
+            found = [distance([picture[part] for picture in pictures], true) for pictures in seen]
+            assert found == sorted(found), f"{distance.__name__} of {('whole pictures', 'crops')[part]}: {found}"
+
+
+def test_intervals_hold_the_truth_and_need_enough_pictures():
+    rng = np.random.default_rng(3)
+    many, few = rng.normal(size=(2, 60, 4, sum(WIDTHS)))
+    reference = list(rng.normal(size=(500, 1, sum(WIDTHS))))
+    found = with_interval(kid, list(few), reference)
+    assert found["interval"][0] < 0 < found["interval"][1]  # both sets are of one distribution, and KID is unbiased
+    moved = with_interval(kid, list(many + 0.5), reference)
+    assert moved["interval"][0] > found["interval"][1]
+    assert with_interval(fid, list(many), reference)["value"] > 0
+    assert with_interval(fid, list(many[:30]), reference) is None  # 120 rows for 128 features
+    assert with_interval(kid, list(many[:2]), reference) is None

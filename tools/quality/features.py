@@ -1,0 +1,99 @@
+"""FID and KID of drawings, by what a small network of our own sees in them.
+
+It was trained by train_features.py on drawn scenes; `dev.py table1` has Inception's, for pictures of real checkpoints.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from einops import rearrange, reduce
+from PIL import Image
+from scipy import stats
+from torch import Tensor
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+WEIGHTS = Path(__file__).with_name("features.safetensors")
+SIDE = 256  # px that the network looks at
+WIDTHS = (8, 16, 24, 32, 48)  # channels of its levels, each of half the resolution of the one before
+FEWEST = 3  # pictures, for an interval
+
+Pictures = Sequence[np.ndarray]  # what is seen in each: [crops, features]
+Distance = Callable[[Pictures, Pictures], float]
+
+
+class Network(torch.nn.Module):
+    """RGB [N, 3, SIDE, SIDE] in 0 … 1 → [N, sum(WIDTHS)]: the mean of every channel of every level, fine to coarse."""
+
+    def __init__(self):
+        super().__init__()
+        self.levels = torch.nn.ModuleList(
+            torch.nn.Sequential(torch.nn.Conv2d(inside, outside, 3, 1 + (level > 0), 1), torch.nn.BatchNorm2d(outside))
+            for level, (inside, outside) in enumerate(zip((3, *WIDTHS), WIDTHS))
+        )
+        for name, value in (("mean", 0.0), ("deviation", 1.0)):  # of true drawings, so that every feature weighs the same
+            self.register_buffer(name, torch.full((sum(WIDTHS),), value))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x, seen = 2 * pictures - 1, []
+        for level in self.levels:
+            x = torch.nn.functional.leaky_relu(level(x), 0.1)
+            seen.append(reduce(x, "n c h w -> n c", "mean"))
+        return (torch.cat(seen, 1) - self.mean) / self.deviation
+
+
+@cache
+def network() -> Network:
+    """With its weights."""
+    made = Network()
+    made.load_state_dict({name: weight.float() for name, weight in safetensors.torch.load_file(WEIGHTS).items()})
+    return made.eval()
+
+
+@torch.no_grad()
+def seen_in(picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the whole picture, averaged down, [1, D], and of the crops of SIDE² px that cover it, [crops, D]."""
+    across = picture.width // SIDE
+    crops = rearrange(_tensor(picture), "1 c (y h) (x w) -> (y x) c h w", h=SIDE, w=SIDE)
+    return tuple(network()(each).double().numpy() for each in (_tensor(picture.reduce(across)), crops))
+
+
+def _tensor(picture: Image.Image) -> Tensor:
+    return rearrange(torch.from_numpy(np.array(picture.convert("RGB"))), "h w c -> 1 c h w").float() / 255
+
+
+def kid(pictures: Pictures, reference: Pictures) -> float:
+    """Kernel Inception Distance (Bińkowski et al. 2018), unbiased: crops of one picture, which are alike, make no pair."""
+    between = _kernel(np.concatenate(pictures), np.concatenate(reference)).mean()
+    return float(_within(pictures) + _within(reference) - 2 * between)
+
+
+def _within(pictures: Pictures) -> float:
+    crops = np.concatenate(pictures)
+    picture = np.repeat(np.arange(len(pictures)), [len(each) for each in pictures])
+    return _kernel(crops, crops)[picture[:, None] != picture].mean()
+
+
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+def fid(pictures: Pictures, reference: Pictures) -> float:
+    """Fréchet Inception Distance (Heusel et al. 2017), by torch-fidelity."""
+    both = (fid_features_to_statistics(torch.from_numpy(np.concatenate(each))) for each in (pictures, reference))
+    return float(fid_statistics_to_metric(*both, verbose=False)[KEY_METRIC_FID])
+
+
+def with_interval(distance: Distance, pictures: Pictures, reference: Pictures) -> dict | None:
+    """{value, interval}: 95 % by the jackknife over pictures. None of too few pictures, and of fewer rows than FID's features."""
+    rows = sum(map(len, pictures)) - len(pictures[0])
+    if len(pictures) < FEWEST or (distance is fid and rows <= sum(WIDTHS)):
+        return None
+    value = distance(pictures, reference)
+    left = np.array([distance([*pictures[:k], *pictures[k + 1 :]], reference) for k in range(len(pictures))])
+    error = np.sqrt((len(left) - 1) * left.var())
+    half = float(stats.t.ppf(0.975, len(left) - 1) * error)
+    return {"value": value, "interval": (value - half, value + half)}
