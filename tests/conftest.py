@@ -17,6 +17,7 @@ from tools.processes import find_chromium  # noqa: E402
 for _path in (
     "tools/bench/layer",
     "tools/bench/unet",
+    "tools/bench/growth",
     "tools/bench/transformer",
     "tools/bench/pipeline",
     "tests/server/neighbour",

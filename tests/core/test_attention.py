@@ -12,7 +12,7 @@ from freescale.freescale_core.blur import blur_tokens, fold_feature_blur
 from freescale.freescale_core.windows import drawn_below_2_32, fixed_views, jittered_views, window_plan
 from hypothesis import example, given
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
+from measure import operators
 
 HEADS, WIDTH = 2, 8
 sides = st.integers(1, 24)
@@ -135,16 +135,6 @@ def test_stacks_of_windows_change_nothing_and_are_bounded(h, w, ratio, batch, pa
     assert torch.allclose(stacked, whole, rtol=0, atol=1e-12)
 
 
-class Operators(TorchDispatchMode):
-    """Counts what is dispatched inside it, but for views, which are no work."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize(
     ("native", "scale", "operations"),
     [
@@ -166,9 +156,9 @@ def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale,
         scale_fusion(q, k, v, plan.grid, windows(plan, jittered_views(plan, 1)), scale, lambda q, k, v, grid: torch.empty_like(q))
 
     layer()  # makes what is kept
-    with torch.inference_mode(), Operators() as operators:
-        layer()
-    assert plan.count == (2 * scale - 1) ** 2 and operators.count == operations
+    with torch.inference_mode():
+        assert operators(layer) == operations
+    assert plan.count == (2 * scale - 1) ** 2
 
 
 @pytest.mark.parametrize("scale", [4, 8])
@@ -182,9 +172,8 @@ def test_a_layer_with_blocks_is_few_operations_too(scale):
         scale_fusion(q, k, v, (side, side), blocks, scale, lambda q, k, v, grid: torch.empty_like(q))
 
     layer()  # makes what is kept
-    with torch.inference_mode(), Operators() as operators:
-        layer()
-    assert operators.count == 45
+    with torch.inference_mode():
+        assert operators(layer) == 45
 
 
 ELSEWHERE = {"device": property(lambda _: torch.device("mps"))}

@@ -4,6 +4,7 @@ from argparse import Namespace
 from dataclasses import replace
 
 import families
+import growth
 import layer
 import measure
 import pipeline
@@ -35,8 +36,6 @@ def test_a_layer_is_measured_and_told():
     assert len(results) == 7
     for result in results.values():
         assert len(result["seconds"]) == 2 and result["peak_bytes"] > 0 and result["flop"] > 0
-    curves = layer.run_growth(Namespace(**{**vars(args), "scales": [2, 3]}))
-    assert all(len(curve["seconds"]) == 2 for curve in curves.values())
 
 
 @pytest.mark.parametrize("blur", ["hw", "hwd"])
@@ -58,6 +57,14 @@ def test_the_count_of_memory_equals_that_of_a_real_call():
         patched, counted = (families.with_scale_fusion(m, **settings) for m in (model, empty))
         taken = measure.peak(unet.call(patched, 384, 1, CPU, torch.float32), CPU)
         assert abs(unet.counted(counted, 384, 1, torch.float32) / taken - 1) < 0.02
+
+
+def test_growth_is_that_of_windows_and_not_of_the_picture():
+    found = growth.run(Namespace(sides=[1024, 4096], depth=0.1))
+    assert len({of[1024]["flop"] for of in found.values()}) == 1, "at the native size all rest"
+    work = {name: of[4096]["flop"] / found["without FreeScale"][4096]["flop"] for name, of in found.items()}
+    assert work["Draft"] < work["Fast"] < 0.5 < work["Balanced"] < 1 < work["Exact"] < 1.2
+    assert all(of[4096]["operators"] < 5 * of[1024]["operators"] for of in found.values())
 
 
 @pytest.mark.parametrize("name", transformer.MODELS)

@@ -22,6 +22,7 @@ import inside  # noqa: E402, F401  a real ComfyUI with the pack in it
 
 # isort: split
 import cascade  # noqa: E402
+import growth  # noqa: E402
 import layer  # noqa: E402
 import measure  # noqa: E402
 import pipeline  # noqa: E402
@@ -30,7 +31,7 @@ import unet  # noqa: E402
 
 KINDS = {  # name → (its arguments, what runs, what draws its figures)
     "layer": (layer.add_arguments, layer.run, layer.draw),
-    "growth": (layer.add_growth_arguments, layer.run_growth, layer.draw_growth),
+    "growth": (growth.add_arguments, growth.run, growth.draw),
     "step": (unet.add_arguments, unet.run, unet.draw),
     "memory": (unet.add_memory_arguments, unet.run_memory, unet.draw_memory),
     "transformer": (transformer.add_arguments, transformer.run, transformer.draw),

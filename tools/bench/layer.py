@@ -7,13 +7,12 @@ own, two dense blurs. Ours is freescale_core, exact (full) and strided; plain is
 from argparse import ArgumentParser, Namespace
 from functools import partial
 
-import numpy as np
 import oracle
 import torch
 from freescale.freescale_core.attention import local_attention, scale_fusion
 from freescale.freescale_core.blur import fold_feature_blur
 from freescale.freescale_core.windows import jittered_views, window_plan
-from measure import aligned, bars, flop, measure, median, table
+from measure import bars, flop, measure, table
 
 HEAD = 64
 RIVALS = {
@@ -27,13 +26,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--native", type=int, help="tokens a side of the native picture at that level (64 in SDXL's first)")
     parser.add_argument("--scale", type=int, help="times the native size; this or --native: one case instead of the usual two")
     parser.add_argument("--repeats", type=int, default=9)
-
-
-def add_growth_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--native", type=int, default=16, help="tokens a side of the native picture")
-    parser.add_argument("--scales", type=int, nargs="+", default=[2, 3, 4, 6])
-    parser.add_argument("--repeats", type=int, default=3)
 
 
 def variants(x, weights, grid, scale) -> dict:
@@ -99,29 +91,3 @@ def run(args: Namespace) -> dict:
 
 def draw(axis, results: dict) -> None:
     bars(axis, {f"{name}, {case[:2]}": result for case, found in results.items() for name, result in found.items()})
-
-
-def run_growth(args: Namespace) -> dict:
-    """How time and work grow with the number of tokens: the slope of a line through their logarithms."""
-    found = {scale: run_case(args.width, args.native, scale, args) for scale in args.scales}
-    tokens = [(args.native * scale) ** 2 for scale in args.scales]
-    curves = {
-        name: {
-            "tokens": tokens,
-            "seconds": [median(found[scale][name]) for scale in args.scales],
-            "flop": [found[scale][name]["flop"] for scale in args.scales],
-        }
-        for name in found[args.scales[0]]
-    }
-    slope = lambda values: f"{np.polyfit(np.log(tokens), np.log(values), 1)[0]:.2f}"  # noqa: E731
-    print(f"\nGrowth with the number of tokens n, as the power of n, from {tokens[0]} to {tokens[-1]}")
-    print(aligned([["", "time", "FLOP"], *([name, slope(c["seconds"]), slope(c["flop"])] for name, c in curves.items())]))
-    return curves
-
-
-def draw_growth(axis, curves: dict) -> None:
-    for name, curve in curves.items():
-        axis.loglog(curve["tokens"], curve["seconds"], marker="o", label=name)
-    axis.set_xlabel("tokens")
-    axis.set_ylabel("seconds")
-    axis.legend()

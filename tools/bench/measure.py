@@ -41,6 +41,21 @@ class Storages(TorchDispatchMode):
         self.now -= size
 
 
+class _Operators(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def operators(function: Callable) -> int:
+    """How many operators it dispatches, but for views, which are no work."""
+    with _Operators() as counter:
+        function()
+    return counter.count
+
+
 def peak(function: Callable, device: torch.device) -> int:
     """Bytes at the peak, above what there was before: on a GPU by its allocator's own count."""
     if device.type == "cuda":
