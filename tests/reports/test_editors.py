@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from editor import NODES_2, RENDERERS, alone, client_knows, open_client, show
+from editor import NODES_2, RENDERERS, alone, client_knows, open_client, saved, show
 from painter import FRAME, REGIONS, Painter
 from PIL import Image
 
@@ -75,12 +75,12 @@ if client_knows("builder-selection-overlay"):  # it can make an app of a workflo
             chosen.wait_for()
             assert "regions" in chosen.inner_text()
 
-            saved = client.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
-            [[widget, name, *_]] = saved["extra"]["linearData"]["inputs"]
+            graph = client.evaluate("() => JSON.parse(JSON.stringify(app.graph.serialize()))")
+            [[widget, name, *_]] = graph["extra"]["linearData"]["inputs"]
             assert name == "regions" and widget.endswith(":1:regions")
-            saved["extra"]["linearData"]["outputs"] = [1]
+            graph["extra"]["linearData"]["outputs"] = [1]
             client.evaluate(MODE, "graph")
-            show(client, saved)
+            show(client, graph)
             client.evaluate(MODE, "app")
             client.get_by_test_id("linear-widgets").locator(".freescale-regions").wait_for()
             client.screenshot(path=artifacts / f"app{'_nodes2' if client.nodes_2 else ''}.png")
@@ -96,6 +96,23 @@ if client_knows("builder-selection-overlay"):  # it can make an app of a workflo
         client.locator(f"{node} .freescale-regions").wait_for()  # back in its node, and out of the properties panel again
         client.wait_for_function("() => app.graph._nodes[0].widgets[0].options.hideInPanel")
         client.wait_for_function("() => app.graph._nodes[0].widgets[0].visibility.surfaces.panel === 'never'")
+
+
+    def test_a_template_is_an_app(region, artifacts):
+        """Painter, hat, seed, stages and denoise, and the picture with the map; opened as the graph that it is, too."""
+        client = region
+        client.evaluate(SETTING, ["Comfy.OnboardingCoachmarks.Seen", ["appMode"]])
+        show(client, saved("freescale_region_detail"))
+        client.evaluate(MODE, "app")
+        try:
+            widgets = client.get_by_test_id("linear-widgets")
+            widgets.locator(".freescale-regions").wait_for()
+            names = ("hat", "seed", "stages", "denoise")
+            client.screenshot(path=artifacts / f"app_of_a_template{'_nodes2' if client.nodes_2 else ''}.png")
+            text = widgets.inner_text()
+            assert all(name in text for name in names), text
+        finally:
+            client.evaluate(MODE, "graph")
 
 
 def test_a_value_on_the_face_of_a_subgraph_is_the_one_that_the_painter_shows(region):
