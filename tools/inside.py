@@ -34,7 +34,7 @@ setattr(args, os.environ.get("FREESCALE_ATTENTION", "use_pytorch_cross_attention
 folder_paths.set_temp_directory(tempfile.mkdtemp(prefix="freescale-"))  # the host that all share stays as it was unpacked
 load("freescale", ROOT / "__init__.py", package=True)
 load("tools", ROOT / "tools" / "__init__.py", package=True)
-for _path in ("tests/editor", "tests/families", "tests/oracle", "tools/methods", "tools/bench/measure"):
+for _path in ("tests/editor", "tests/families", "tests/oracle", "tools/flow_rivals", "tools/methods", "tools/bench/measure"):
     load(Path(_path).name, ROOT / f"{_path}.py")
 
 from tools.processes import Host  # noqa: E402

@@ -8,6 +8,7 @@ from typing import Any
 
 import comfy.model_patcher
 import families
+import flow_rivals
 import torch
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
@@ -199,6 +200,8 @@ OF_TRANSFORMERS: dict[str, Method] = {
     "strided": lambda work: freescale(work, {"global_attention": "strided"}),
     "without NTK": lambda work: freescale(work, {"rope_factor": 1.0}),
     **_REST,
+    "HiFlow": flow_rivals.hiflow,
+    "I-Max": flow_rivals.imax,
     "direct, NTK": lambda work: work.direct(families.with_scale_fusion(work.model, branches="global only")),
     **_INSTEAD,
 }

@@ -97,7 +97,6 @@ if client_knows("builder-selection-overlay"):  # it can make an app of a workflo
         client.wait_for_function("() => app.graph._nodes[0].widgets[0].options.hideInPanel")
         client.wait_for_function("() => app.graph._nodes[0].widgets[0].visibility.surfaces.panel === 'never'")
 
-
     def test_a_template_is_an_app(region, artifacts):
         """Painter, hat, seed, stages and denoise, and the picture with the map; opened as the graph that it is, too."""
         client = region

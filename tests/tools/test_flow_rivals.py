@@ -1,0 +1,45 @@
+"""The rivals on transformers, by what their code does to a picture: on the demo transformer, in few steps."""
+
+from dataclasses import replace
+
+import flow_rivals
+import pytest
+import torch
+from figures import fidelity
+from freescale.nodes.demo.demo_model import FreeScaleDemoModel
+from methods import Work
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def work():
+    model, positive, negative, vae = FreeScaleDemoModel.execute("no", 0.58, "portrait", "transformer").args
+    return Work(model, positive, negative, vae, (256, 256), 2, seed=1, steps=8, cfg=4.0, scheduler="simple", denoise=0.75)
+
+
+def image(pixels: torch.Tensor) -> Image.Image:
+    return Image.fromarray((255 * pixels[0].clamp(0, 1)).round().byte().numpy())
+
+
+def test_the_low_band_is_half_at_its_edge():
+    places = torch.arange(40.0)
+    for cycles, kept in ((0, 1.0), (4, 0.5), (20, 0.0)):  # of 20 that 40 px can show
+        wave = torch.cos(2 * torch.pi * cycles * places / 40).expand(1, 1, 40, 40)
+        torch.testing.assert_close(flow_rivals._low(wave), kept * wave, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("method", [flow_rivals.hiflow, flow_rivals.imax])
+def test_the_native_picture_guides_the_large_one(work, method):
+    with torch.inference_mode():
+        native, guided, direct = (image(each) for each in (work.picture(work.base()), method(work), work.direct(work.model)))
+        again = image(method(work))
+    assert guided.size == (512, 512) and again.tobytes() == guided.tobytes()
+    assert fidelity(guided, native) > fidelity(direct, native) + 3
+
+
+def test_what_is_wrapped_around_the_model_is_gone(work):
+    """And each stage is guided by the one before: with three of them, too."""
+    with torch.inference_mode():
+        before = work.base()["samples"]
+        assert flow_rivals.hiflow(replace(work, times=4, steps=3)).shape == (1, 1024, 1024, 3)
+        assert torch.equal(work.base()["samples"], before)
