@@ -16,7 +16,18 @@ import methods  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from features import seen_in  # noqa: E402
-from figures import PATCHES, detail_energy, fidelity, fine_patches, off_colour, parts, texture_distance  # noqa: E402
+from figures import (  # noqa: E402
+    PATCHES,
+    detail_energy,
+    fidelity,
+    fine_patches,
+    ghosts,
+    grass,
+    off_colour,
+    parts,
+    seams,
+    texture_distance,
+)
 from freescale.nodes.demo.config import FLUX, U_NET  # noqa: E402
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel  # noqa: E402
 from methods import Work  # noqa: E402
@@ -130,28 +141,26 @@ def true_features(side: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measured(picture: Picture) -> dict:
-    """Its figures; those of a true drawing and of the enlarged native picture need no file of their own."""
-    base = Image.open(replace(picture, method=NATIVE_PICTURE, side=NATIVE).path)
-    made = {
-        TRUTH: lambda: truth(picture.seed, picture.side),
-        ENLARGED: lambda: base.convert("RGB").resize((picture.side,) * 2, Image.Resampling.LANCZOS),
-    }
-    shown = made[picture.method]() if picture.method in made else Image.open(picture.path)
-    pupils, mouths = parts(shown)
+    """Its figures; a true drawing's are beside the same at the native size, and it and the enlarged picture need no file."""
+    if picture.method == TRUTH:
+        info, base, shown = {}, truth(picture.seed, NATIVE), truth(picture.seed, picture.side)
+    else:
+        base = Image.open(replace(picture, method=NATIVE_PICTURE, side=NATIVE).path).convert("RGB")
+        if picture.method == ENLARGED:
+            info, shown = {}, base.resize((picture.side,) * 2, Image.Resampling.LANCZOS)
+        else:
+            with Image.open(picture.path) as file:
+                info, shown = file.info, file.convert("RGB")
     patches = fine_patches(shown, np.random.default_rng(picture.seed))
-    true = detail_energy(truth(picture.seed, picture.side), NATIVE)
     whole, crops = seen_in(shown)
     return {
-        "seed": picture.seed,
-        "pupils": pupils,
-        "mouths": mouths,
+        "parts": parts(shown),
         "detail_energy": detail_energy(shown, NATIVE),
-        "true_detail_energy": true,
         "texture": texture_distance(patches, true_patches(picture.side)),
-        "fidelity_db": None if picture.method == TRUTH else fidelity(shown.convert("RGB"), base.convert("RGB")),
-        "off_colour": None if picture.method == TRUTH else off_colour(shown.convert("RGB"), base.convert("RGB")),
-        "seconds": float(shown.info["seconds"]) if "seconds" in shown.info else None,
-        "commit": shown.info.get("commit"),
+        "fidelity_db": fidelity(shown, base),
+        **{figure.__name__: figure(shown, base) for figure in (off_colour, ghosts, grass, seams)},
+        "seconds": float(info["seconds"]) if "seconds" in info else None,
+        "commit": info.get("commit"),
         "whole": whole,
         "crops": crops,
     }

@@ -9,6 +9,7 @@ from scipy import ndimage, stats
 
 PATCH, PATCHES, DIRECTIONS = 7, 4096, 256  # of the sliced Wasserstein distance (Karras et al. 2018, section 5)
 FLAT, SEEN = 8, 15  # of 255 levels: less deviation than that is a flat area, and more difference in any channel another colour
+GREENER = 10  # levels by which a meadow is greener than red and blue
 RESAMPLES = 2000  # of the bootstrap
 
 
@@ -58,20 +59,55 @@ def texture_distance(patches: np.ndarray, truth: np.ndarray) -> float:
 
 def fidelity(picture: Image.Image, native: Image.Image) -> float:
     """PSNR in dB of the picture, averaged down, against the native one."""
-    small = np.asarray(picture.reduce(picture.width // native.width), float)
-    return float(10 * np.log10(255**2 / ((small - np.asarray(native, float)) ** 2).mean()))
+    return float(10 * np.log10(255**2 / ((_averaged(picture, native) - np.asarray(native, float)) ** 2).mean()))
 
 
 def off_colour(picture: Image.Image, native: Image.Image) -> float:
     """Share of the native picture's flat areas that are of another colour in the picture, averaged down."""
-
-    def low(rgb: np.ndarray) -> np.ndarray:
-        return ndimage.gaussian_filter(rgb, (4, 4, 0))
-
     truth = np.asarray(native, float)
-    flat = np.sqrt(low((truth - low(truth)) ** 2).sum(-1)) < FLAT
-    change = np.abs(low(np.asarray(picture.reduce(picture.width // native.width), float)) - low(truth)).max(-1)
-    return float((change[flat] > SEEN).mean())
+    change = np.abs(_low(_averaged(picture, native)) - _low(truth)).max(-1)
+    return float((change[_deviation(truth) < FLAT] > SEEN).mean())
+
+
+def ghosts(picture: Image.Image, native: Image.Image) -> float:
+    """Share of the native picture's flat areas in which the picture, averaged down, has something."""
+    flat = _deviation(np.asarray(native, float)) < FLAT
+    return float((_deviation(_averaged(picture, native))[flat] > 2 * FLAT).mean())
+
+
+def grass(picture: Image.Image, native: Image.Image) -> float:
+    """How much stands on the meadow, beside the native picture: deviation of what is green there; less than 1 is thinned."""
+    truth = np.asarray(native, float)
+    red, green, blue = np.moveaxis(_low(truth), -1, 0)
+    meadow = (green > red + GREENER) & (green > blue + GREENER)
+    theirs, ours = (_deviation(x)[meadow].mean() for x in (truth, _averaged(picture, native)))
+    return float(ours / theirs)
+
+
+def seams(picture: Image.Image, native: Image.Image) -> float:
+    """The largest step across an upright line as long as half the native picture, in flat areas, in levels of 255."""
+    rgb, scale = np.asarray(picture, float), picture.width // native.width
+    flat = np.kron(_deviation(np.asarray(native, float)) < FLAT, np.ones((scale, scale)))
+    flat = (flat[:, 1:] * flat[:, :-1])[..., None]  # [H, W − 1, 1]
+    length = native.height // 2
+    step, weight = (
+        ndimage.uniform_filter1d(x, length, axis=0, mode="constant")[length // 2 : -length // 2]
+        for x in (np.diff(rgb, axis=1) * flat, np.broadcast_to(flat, np.diff(rgb, axis=1).shape))
+    )
+    return float(np.abs(step[weight > 0.9] / weight[weight > 0.9]).max(initial=0))
+
+
+def _low(rgb: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(rgb, (4, 4, 0))
+
+
+def _deviation(rgb: np.ndarray) -> np.ndarray:
+    """Of each place's surroundings, all channels together: [H, W]."""
+    return np.sqrt(_low((rgb - _low(rgb)) ** 2).sum(-1))
+
+
+def _averaged(picture: Image.Image, native: Image.Image) -> np.ndarray:
+    return np.asarray(picture.reduce(picture.width // native.width), float)
 
 
 def wilson(successes: int, number: int) -> tuple[float, float]:

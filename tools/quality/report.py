@@ -9,7 +9,12 @@ from figures import bootstrap, wilson
 from PIL import Image, ImageDraw, ImageFont
 
 SHOWN, THUMBNAIL, MARGIN, FONT = 6, 160, 4, 15  # seeds and px of a contact sheet
-SHARES = {"one_character": "one character", "repeated_parts": "repeated parts", "off_colour": "off colour"}
+SHARES = {
+    "one_character": "one character",
+    "repeated_parts": "repeated parts",
+    "off_colour": "off colour",
+    "ghosts": "ghosts",
+}
 VALUES = {  # and how it is written
     "fid": ("FID", ".1f"),
     "kid": ("KID", ".2f"),
@@ -17,10 +22,11 @@ VALUES = {  # and how it is written
     "kid_crops": ("KID_c", ".2f"),
     "detail_db": ("detail, dB", "+.1f"),
     "texture": ("texture", ".2f"),
+    "grass": ("grass", ".2f"),
+    "seams": ("seams", ".1f"),
     "fidelity_db": ("fidelity, dB", ".1f"),
     "seconds": ("seconds", ".1f"),
 }
-COLUMNS = (*SHARES.values(), *(name for name, _ in VALUES.values()))
 
 
 def summary(rows: list[dict], truths: list[dict], reference: list[tuple]) -> dict:
@@ -30,14 +36,14 @@ def summary(rows: list[dict], truths: list[dict], reference: list[tuple]) -> dic
     """
     true = np.mean([10 * np.log10(row["detail_energy"]) for row in truths])
     shares = {
-        "one_character": sum((row["pupils"], row["mouths"]) == (2, 1) for row in rows),
-        "repeated_parts": sum(row["pupils"] > 2 or row["mouths"] > 1 for row in rows),
+        "one_character": sum(row["parts"] == (2, 1) for row in rows),
+        "repeated_parts": sum(row["parts"][0] > 2 or row["parts"][1] > 1 for row in rows),
     }
     values = {
         "detail_db": [10 * np.log10(row["detail_energy"]) - true for row in rows],
         **{
-            name: [row[name] for row in rows if row[name] is not None]
-            for name in ("off_colour", "texture", "fidelity_db", "seconds")
+            name: [row[name] for row in rows if row.get(name) is not None]
+            for name in ("off_colour", "ghosts", "texture", "grass", "seams", "fidelity_db", "seconds")
         },
     }
     distances = {
@@ -63,7 +69,7 @@ def title(network: str, side: int, native: int, steps: int, cfg: float) -> str:
 
 
 def table(rows: dict[str, dict]) -> str:
-    """Markdown: value and interval of each method."""
+    """Markdown: value and interval of each method, in the columns that any of them has."""
 
     def cell(figure: dict | None, pattern: str, unit: str = "", scale: float = 1) -> str:
         if figure is None:
@@ -73,10 +79,12 @@ def table(rows: dict[str, dict]) -> str:
             return f"{value:{pattern}}{unit}"
         return f"{value:{pattern}}{unit} ({low:{pattern}} … {high:{pattern}})"
 
-    lines = [f"| | pictures | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
+    shares, values = ([name for name in names if any(name in row for row in rows.values())] for names in (SHARES, VALUES))
+    columns = ["pictures", *map(SHARES.get, shares), *(VALUES[name][0] for name in values)]
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for name, row in rows.items():
-        cells = [cell(row.get(share), ".0f", " %", 100) for share in SHARES]
-        cells += [cell(row.get(figure), pattern) for figure, (_, pattern) in VALUES.items()]
+        cells = [cell(row.get(share), ".0f", " %", 100) for share in shares]
+        cells += [cell(row.get(figure), VALUES[figure][1]) for figure in values]
         lines.append(f"| {name} | {row['pictures']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

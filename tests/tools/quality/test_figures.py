@@ -64,10 +64,10 @@ def test_intervals():
 
 
 def test_a_summary_counts_and_compares_with_the_truth(tmp_path):
-    row = {"pupils": 2, "mouths": 1, "detail_energy": 1.0, "texture": 0.2, "fidelity_db": 30.0, "seconds": 4.0}
+    row = {"parts": (2, 1), "detail_energy": 1.0, "texture": 0.2, "fidelity_db": 30.0, "seconds": 4.0}
     seen = np.random.default_rng(0).normal(size=(16, 5, 8))
     row |= {"off_colour": 0.1, "commit": "abc", "whole": seen[0, :1], "crops": seen[0, 1:]}
-    rows = [row, {**row, "pupils": 4, "mouths": 2, "seconds": 6.0}, {**row, "pupils": 1, "seconds": None}, row]
+    rows = [row, {**row, "parts": (4, 2), "seconds": 6.0}, {**row, "parts": (1, 1), "seconds": None}, row]
     rows = [{**row, "whole": each[:1], "crops": each[1:]} for row, each in zip(rows, seen)]
     figures = summary(rows, [{**row, "detail_energy": 10.0}], [(each[:1], each[1:]) for each in seen[4:]])
     assert figures["pictures"] == 4 and figures["drawn_at"] == {"abc": 4}
@@ -79,7 +79,7 @@ def test_a_summary_counts_and_compares_with_the_truth(tmp_path):
         assert low < 0.5 and high > -0.5 and low < figures[name]["value"] < high
     assert "fid" not in figures, "of fewer pictures than features it would be of their number"
     [line] = [line for line in table({"ours": figures}).splitlines() if line.startswith("| ours")]
-    assert line.startswith("| ours | 4 | 50 % (15 … 85) | 25 % (5 … 70) | 10 % |  | ")
+    assert line.startswith("| ours | 4 | 50 % (15 … 85) | 25 % (5 … 70) | 10 % | ")
     assert line.endswith("| -10.0 | 0.20 | 30.0 | 4.0 (4.0 … 6.0) |")  # one picture was not timed
     for name in ("a", "b"):
         drawing(1, 64).save(tmp_path / f"{name}.png")

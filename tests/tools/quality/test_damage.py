@@ -1,11 +1,13 @@
-"""FID and KID of `dev.py quality` put known damage of true drawings in order, whole and in crops."""
+"""Every figure of `dev.py quality` puts known damage of true drawings in order: FID and KID all of it, the others their own."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 from features import SIDE, WIDTHS, fid, kid, seen_in, with_interval
+from figures import detail_energy, fidelity, fine_patches, ghosts, grass, off_colour, parts, seams, texture_distance
 from PIL import Image, ImageFilter
 
 from tools.demo_model.scenes import Scene, View, random_scene, random_view, render
@@ -26,7 +28,7 @@ def plain(scene: Scene, view: View) -> Image.Image:
 
 
 def blurred(scene: Scene, view: View, strength: int) -> Image.Image:
-    return plain(scene, view).filter(ImageFilter.GaussianBlur(strength * 0.8))
+    return plain(scene, view).filter(ImageFilter.GaussianBlur(strength * 0.5))
 
 
 def with_seams(scene: Scene, view: View, strength: int) -> Image.Image:
@@ -70,6 +72,52 @@ def test_more_damage_is_farther_from_the_truth(reference, damage: Callable[[Scen
         for distance in (fid, kid):
             found = [distance([picture[part] for picture in pictures], true) for pictures in seen]
             assert found == sorted(found), f"{distance.__name__} of {('whole pictures', 'crops')[part]}: {found}"
+
+
+def pupils(picture: Image.Image, native: Image.Image) -> int:
+    return parts(picture)[0]
+
+
+def sharpness(picture: Image.Image, native: Image.Image) -> float:
+    return -detail_energy(picture, SIDE)
+
+
+@cache
+def true_patches() -> np.ndarray:
+    return np.concatenate([fine_patches(plain(*drawing), np.random.default_rng(0))[:512] for drawing in drawings(1000)[:8]])
+
+
+def texture(picture: Image.Image, native: Image.Image) -> float:
+    return texture_distance(fine_patches(picture, np.random.default_rng(1)), true_patches())
+
+
+def thinness(picture: Image.Image, native: Image.Image) -> float:
+    return -grass(picture, native)
+
+
+def distance(picture: Image.Image, native: Image.Image) -> float:
+    return -fidelity(picture, native)
+
+
+@pytest.mark.parametrize(
+    ("figure", "damages"),
+    [
+        (sharpness, [blurred]),
+        (texture, [blurred]),
+        (pupils, [with_more_eyes]),
+        (ghosts, [with_more_eyes]),
+        (off_colour, [of_another_hue, with_seams]),
+        (seams, [with_seams]),
+        (thinness, [with_thinner_grass]),
+        (distance, [blurred, with_seams, of_another_hue, with_more_eyes, with_thinner_grass]),
+    ],
+)
+def test_more_damage_is_a_larger_figure(figure, damages):
+    """In the mean of the drawings, beside the undamaged one at the native size."""
+    pairs = [(drawing, render(*drawing, SIDE)) for drawing in drawings(0)[:12]]
+    for damage in damages:
+        found = [np.mean([figure(damage(*drawing, strength), native) for drawing, native in pairs]) for strength in STRENGTHS]
+        assert found == sorted(found) and found[-1] > found[0], f"{damage.__name__}: {found}"
 
 
 def test_intervals_hold_the_truth_and_need_enough_pictures():
