@@ -1,8 +1,9 @@
-"""HiFlow and I-Max, which guide a flow transformer's large picture by its native one: by their released code's settings.
+"""HiFlow and I-Max, which guide a flow transformer's large picture by its native one, after their released code.
 
-Both stretch the positions by NTK with θ × 10 and scale the logits by the number of tokens, as Scale Fusion's global branch alone
-does here, and shift the patches by half of one at every other step. Euler's steps, on any cfg. HiFlow: Bu et al. 2025
-(arXiv 2504.06232). I-Max: Du et al. 2024 (arXiv 2410.07536).
+HiFlow: Bu et al. 2025 (arXiv 2504.06232). I-Max: Du et al. 2024 (arXiv 2410.07536). Euler's steps on any cfg; patches are shifted by
+half of one at every other step. Positions and logits are stretched as by Scale Fusion's global branch: θ by the picture's size, where
+theirs is × 10 with no frequency stretched by more than the picture is. Left out: the text repeated over the picture's positions
+(I-Max), distilled guidance that rises with the stages, and that the width of the sharpening is drawn (HiFlow).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from torchvision.transforms.functional import gaussian_blur
 if TYPE_CHECKING:
     from methods import Work
 
-THETA = 10.0  # times the model's own
 LATE = 16 / 30, 10 / 30  # of the schedule's steps: in the first large stage, in those after it
 STRUCTURE, ACCELERATION = (1.0, 0.25), 0.5  # alphas and beta; both fall to nothing over a stage
 BAND, ORDER = 0.2, 4  # of the Butterworth filter: shares of the Nyquist frequency
@@ -50,7 +50,7 @@ def hiflow(work: Work) -> Tensor:
 
 
 def imax(work: Work) -> Tensor:
-    """From pure noise at the large size at once: the flow is drawn to the native picture, enlarged; in the end its low band alone."""
+    """From pure noise at the large size at once: the flow's low band is drawn to the native picture, enlarged, ever less."""
     sigmas = _sigmas(work)
     native = _decoded(work, _sample(work, work.model, sigmas, work.empty(1)["samples"], _recorded({})))
     guide = pictures.encode(work.vae, pictures.resize_image(native, *work.size(work.times)), "auto")
@@ -58,15 +58,21 @@ def imax(work: Work) -> Tensor:
     shifted = SHIFT * sigmas / (1 + (SHIFT - 1) * sigmas)
 
     def projected(step, x, sigma, after, denoised):
-        whole, error = (1 + cos(pi * step / work.steps)) / 2, guide.to(denoised) - denoised
-        low = F.interpolate(F.avg_pool2d(error, 2), scale_factor=2.0)  # the low band of a Haar wavelet
-        return _euler(x, sigma, after, denoised + whole * error + (1 - whole) * low)
+        error = guide.to(denoised) - denoised
+        return _euler(x, sigma, after, denoised + (1 + cos(pi * step / work.steps)) / 2 * haar_low(error, step % 2 == 0))
 
     return _decoded(work, _sample(work, _stretched(work), shifted, work.empty(work.times)["samples"], projected))
 
 
+def haar_low(x: Tensor, shifted: bool) -> Tensor:
+    """The low band of a Haar wavelet [B, C, h, w]: means of 2 × 2 cells, which begin one cell earlier where they are `shifted`."""
+    margin = int(shifted)
+    low = F.interpolate(F.avg_pool2d(F.pad(x, [margin] * 4), 2), scale_factor=2.0)
+    return low[..., margin : margin + x.shape[-2], margin : margin + x.shape[-1]]
+
+
 def _stretched(work: Work):
-    return families.with_scale_fusion(work.model, branches="global only", rope_factor=THETA)
+    return families.with_scale_fusion(work.model, branches="global only")
 
 
 def _sigmas(work: Work) -> Tensor:
@@ -98,7 +104,7 @@ def _aligned(before: dict[float, Tensor], structure: float, steps: int) -> Step:
     def step(number, x, sigma, after, denoised):
         left = 1 - number / steps
         guide = F.interpolate(before[float(sigma)], x.shape[-2:], mode="bicubic")
-        denoised = denoised + structure * left * _low(guide - denoised)
+        denoised = denoised + structure * left * butterworth_low(guide - denoised)
         velocity, guiding = (x - denoised) / sigma, (x - guide) / sigma
         if last:
             velocity = velocity + ACCELERATION * left * (last[0] + guiding - last[1] - velocity)
@@ -108,8 +114,8 @@ def _aligned(before: dict[float, Tensor], structure: float, steps: int) -> Step:
     return step
 
 
-def _low(x: Tensor) -> Tensor:
-    """The low band by a Butterworth filter."""
+def butterworth_low(x: Tensor) -> Tensor:
+    """The low band by a Butterworth filter [B, C, h, w]."""
     h, w = ((torch.fft.fftfreq(side, 0.5, device=x.device) / BAND) ** 2 for side in x.shape[-2:])
     return torch.fft.ifft2(torch.fft.fft2(x) / (1 + (h[:, None] + w) ** ORDER)).real
 

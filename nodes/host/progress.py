@@ -19,10 +19,10 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
 
     `hidden` has the stage's unique_id and the running graph.
     """
-    if not in_queue(hidden):  # a script without a server
-        return lambda text: None
-    server = PromptServer.instance
-    if server.client_id is None:  # a program's prompt: the message would go to every open editor
+    server = getattr(PromptServer, "instance", None)  # a script has none
+    if (
+        server is None or not in_queue(hidden) or server.client_id is None
+    ):  # a program's prompt would be told to every open editor
         return lambda text: None
     graph, own_id = hidden.dynprompt, hidden.unique_id
     parent = graph.get_parent_node_id(own_id)

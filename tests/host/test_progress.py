@@ -1,5 +1,7 @@
 """The time that is left, as a person reads it."""
 
+from types import SimpleNamespace
+
 import pytest
 from freescale.nodes.host import progress
 
@@ -21,3 +23,10 @@ def test_the_time_left_is_told_from_the_second_step_on(monkeypatch):
         callback(step, "x0", "x", 4)
     assert seen == [(step, "x0", "x", 4) for step in range(4)]
     assert said == ["step 2 of 4, about 20 s left", "step 3 of 4, about 10 s left", "4 steps took 2 min"]
+
+
+@pytest.mark.parametrize("graph", [None, object()])
+def test_without_a_server_a_stage_says_nothing(graph, monkeypatch):
+    """A script has none, and ComfyUI no `instance` then, whatever graph it runs."""
+    monkeypatch.delattr(progress.PromptServer, "instance", raising=False)
+    progress.stage_display(SimpleNamespace(dynprompt=graph, unique_id="1"), 512, 512)("step 1 of 2")

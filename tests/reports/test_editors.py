@@ -98,10 +98,14 @@ if client_knows("builder-selection-overlay"):  # it can make an app of a workflo
         client.wait_for_function("() => app.graph._nodes[0].widgets[0].visibility.surfaces.panel === 'never'")
 
     def test_a_template_is_an_app(region, artifacts):
-        """Painter, hat, seed, stages and denoise, and the picture with the map; opened as the graph that it is, too."""
+        """Painter, hat, seed, stages and denoise, and the picture with the map. It opens as a graph."""
         client = region
         client.evaluate(SETTING, ["Comfy.OnboardingCoachmarks.Seen", ["appMode"]])
-        show(client, saved("freescale_region_detail"))
+        graph = saved("freescale_region_detail")
+        kinds = {node["id"]: node["type"] for node in graph["nodes"]}
+        assert [kinds[node] for node in graph["extra"]["linearData"]["outputs"]] == ["SaveImage"]
+        show(client, graph)
+        assert client.evaluate("() => app.extensionManager.workflow.activeWorkflow.activeMode") == "graph"
         client.evaluate(MODE, "app")
         try:
             widgets = client.get_by_test_id("linear-widgets")

@@ -25,7 +25,16 @@ def test_the_low_band_is_half_at_its_edge():
     places = torch.arange(40.0)
     for cycles, kept in ((0, 1.0), (4, 0.5), (20, 0.0)):  # of 20 that 40 px can show
         wave = torch.cos(2 * torch.pi * cycles * places / 40).expand(1, 1, 40, 40)
-        torch.testing.assert_close(flow_rivals._low(wave), kept * wave, atol=0.01, rtol=0)
+        torch.testing.assert_close(flow_rivals.butterworth_low(wave), kept * wave, atol=0.01, rtol=0)
+
+
+def test_a_haar_band_is_the_mean_of_cells_that_move():
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    still, moved = (flow_rivals.haar_low(x, shifted)[0, 0] for shifted in (False, True))
+    assert still.tolist() == [[2.5, 2.5, 4.5, 4.5]] * 2 + [[10.5, 10.5, 12.5, 12.5]] * 2
+    assert (
+        moved[1:3, 1:3].unique().tolist() == [7.5] and moved[0, 0] == 0
+    )  # (5 + 6 + 9 + 10) / 4; three of four are beyond the edge
 
 
 @pytest.mark.parametrize("method", [flow_rivals.hiflow, flow_rivals.imax])
@@ -37,9 +46,11 @@ def test_the_native_picture_guides_the_large_one(work, method):
     assert fidelity(guided, native) > fidelity(direct, native) + 3
 
 
-def test_what_is_wrapped_around_the_model_is_gone(work):
-    """And each stage is guided by the one before: with three of them, too."""
+def test_each_stage_is_guided_by_the_one_before(work):
+    """And what is wrapped around the model is gone afterwards."""
     with torch.inference_mode():
         before = work.base()["samples"]
-        assert flow_rivals.hiflow(replace(work, times=4, steps=3)).shape == (1, 1024, 1024, 3)
+        large = image(flow_rivals.hiflow(replace(work, times=4)))
+        native = image(work.picture(work.base()))
         assert torch.equal(work.base()["samples"], before)
+    assert large.size == (1024, 1024) and fidelity(large, native) > 15

@@ -103,9 +103,9 @@ def there(args: argparse.Namespace) -> dict[int, dict[str, list[Picture]]]:
                 found.setdefault(side, {})[method] = [
                     Picture(args.folder, args.network, "", method, side, seed) for seed in seeds
                 ]
-        most = max(found.get(side, {"": []}).values(), key=len)
+        every_seed = {picture.seed: picture for pictures in found.get(side, {}).values() for picture in pictures}
         for method in (TRUTH, ENLARGED):
-            found[side][method] = [replace(picture, method=method) for picture in most]
+            found[side][method] = [replace(picture, method=method) for _, picture in sorted(every_seed.items())]
     return found
 
 

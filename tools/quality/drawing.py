@@ -154,6 +154,7 @@ def measured(picture: Picture) -> dict:
     patches = fine_patches(shown, np.random.default_rng(picture.seed))
     whole, crops = seen_in(shown)
     return {
+        "seed": picture.seed,
         "parts": parts(shown),
         "detail_energy": detail_energy(shown, NATIVE),
         "texture": texture_distance(patches, true_patches(picture.side)),

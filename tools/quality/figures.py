@@ -9,7 +9,7 @@ from scipy import ndimage, stats
 
 PATCH, PATCHES, DIRECTIONS = 7, 4096, 256  # of the sliced Wasserstein distance (Karras et al. 2018, section 5)
 FLAT, SEEN = 8, 15  # of 255 levels: less deviation than that is a flat area, and more difference in any channel another colour
-GREENER = 10  # levels by which a meadow is greener than red and blue
+MEADOW, DARKER = 0.27, 180  # turns of hue, and levels that no sky is darker than
 RESAMPLES = 2000  # of the bootstrap
 
 
@@ -75,24 +75,28 @@ def ghosts(picture: Image.Image, native: Image.Image) -> float:
     return float((_deviation(_averaged(picture, native))[flat] > 2 * FLAT).mean())
 
 
-def grass(picture: Image.Image, native: Image.Image) -> float:
-    """How much stands on the meadow, beside the native picture: deviation of what is green there; less than 1 is thinned."""
+def grass(picture: Image.Image, native: Image.Image) -> float | None:
+    """How much stands on the meadow, beside the native picture: deviation of what is green there; less than 1 is thinned.
+
+    None where the native picture shows no meadow.
+    """
     truth = np.asarray(native, float)
-    red, green, blue = np.moveaxis(_low(truth), -1, 0)
-    meadow = (green > red + GREENER) & (green > blue + GREENER)
+    hue, _, value = np.moveaxis(np.asarray(Image.fromarray(_low(truth).round().astype(np.uint8)).convert("HSV"), float), -1, 0)
+    labels, _ = ndimage.label((np.abs(hue / 255 - MEADOW) < 0.03) & (value < DARKER))
+    meadow = np.isin(labels, np.setdiff1d(labels[-1], 0))  # it reaches the lower edge; a hat of its colour does not
+    if not meadow.any():
+        return None
     theirs, ours = (_deviation(x)[meadow].mean() for x in (truth, _averaged(picture, native)))
     return float(ours / theirs)
 
 
 def seams(picture: Image.Image, native: Image.Image) -> float:
     """The largest step across an upright line as long as half the native picture, in flat areas, in levels of 255."""
-    rgb, scale = np.asarray(picture, float), picture.width // native.width
+    steps, scale, length = np.diff(np.asarray(picture, float), axis=1), picture.width // native.width, native.height // 2
     flat = np.kron(_deviation(np.asarray(native, float)) < FLAT, np.ones((scale, scale)))
-    flat = (flat[:, 1:] * flat[:, :-1])[..., None]  # [H, W − 1, 1]
-    length = native.height // 2
+    flat = np.broadcast_to((flat[:, 1:] * flat[:, :-1])[..., None], steps.shape)
     step, weight = (
-        ndimage.uniform_filter1d(x, length, axis=0, mode="constant")[length // 2 : -length // 2]
-        for x in (np.diff(rgb, axis=1) * flat, np.broadcast_to(flat, np.diff(rgb, axis=1).shape))
+        ndimage.uniform_filter1d(x, length, axis=0, mode="constant")[length // 2 : -length // 2] for x in (steps * flat, flat)
     )
     return float(np.abs(step[weight > 0.9] / weight[weight > 0.9]).max(initial=0))
 

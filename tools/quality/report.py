@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from features import fid, kid, with_interval
+from features import excess_kid
 from figures import bootstrap, wilson
 from PIL import Image, ImageDraw, ImageFont
 
@@ -16,9 +16,7 @@ SHARES = {
     "ghosts": "ghosts",
 }
 VALUES = {  # and how it is written
-    "fid": ("FID", ".1f"),
     "kid": ("KID", ".2f"),
-    "fid_crops": ("FID_c", ".1f"),
     "kid_crops": ("KID_c", ".2f"),
     "detail_db": ("detail, dB", "+.1f"),
     "texture": ("texture", ".2f"),
@@ -32,7 +30,7 @@ VALUES = {  # and how it is written
 def summary(rows: list[dict], truths: list[dict], reference: list[tuple]) -> dict:
     """A method's figures with 95 % intervals [low, high]: shares by Wilson's score, medians by bootstrap.
 
-    `reference` has the features of true drawings, whole and in crops, for FID and KID, whose intervals are the jackknife's.
+    `truths` has the true drawings of all seeds, `reference` features of others, whole and in crops, for KID with its jackknife.
     """
     true = np.mean([10 * np.log10(row["detail_energy"]) for row in truths])
     shares = {
@@ -46,10 +44,10 @@ def summary(rows: list[dict], truths: list[dict], reference: list[tuple]) -> dic
             for name in ("off_colour", "ghosts", "texture", "grass", "seams", "fidelity_db", "seconds")
         },
     }
+    same_seeds = [{row["seed"]: row for row in truths}[row["seed"]] for row in rows]
     distances = {
-        f"{distance.__name__}{'_crops' * (part == 'crops')}": with_interval(distance, [row[part] for row in rows], true)
-        for part, true in zip(("whole", "crops"), zip(*reference))
-        for distance in (fid, kid)
+        name: excess_kid(*([row[part] for row in found] for found in (rows, same_seeds)), others)
+        for (name, part), others in zip({"kid": "whole", "kid_crops": "crops"}.items(), zip(*reference))
     }
     return {
         "pictures": len(rows),

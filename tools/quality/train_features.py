@@ -1,6 +1,6 @@
 """Train the network whose features FID and KID of `dev.py quality` are of: python tools/quality/train_features.py --out FOLDER.
 
-It learns to read off a drawing what was drawn: how many characters, hat, colours, gaze, smile, horizon, and what part is in view.
+It learns to read off a drawing what was drawn: hat, colours, gaze, smile, horizon, what part is in view, and whether it is two halves.
 Writes features.safetensors, with recipe, seed and loss in its header. A few minutes of a CPU.
 """
 
@@ -26,8 +26,8 @@ from tools.demo_model.scenes import Scene, View, random_scene, random_view, rend
 FRAMINGS = ("portrait", "portrait", "close-up", "backdrop")
 PAIRS = 0.25  # of a batch are of two pictures, left and right
 RECIPE = (
-    "Mean squared error of a linear layer on the features for 17 properties of a drawing, each in its standard deviations; a quarter of "
-    "a batch are two pictures side by side, of which only that is asked. AdamW 4e-3, 50 steps of warm-up, then linear to 1 %."
+    "Mean squared error of a linear layer on the features for 16 properties of a drawing, each in its standard deviations; a quarter of "
+    "a batch are the halves of two pictures side by side, of which only that is asked. AdamW 4e-3, 50 steps of warm-up, then linear to 1 %."
 )
 
 
