@@ -19,10 +19,10 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
 
     `hidden` has the stage's unique_id and the running graph.
     """
-    server = getattr(PromptServer, "instance", None)  # a script has none
-    if (
-        server is None or not in_queue(hidden) or server.client_id is None
-    ):  # a program's prompt would be told to every open editor
+    server = getattr(
+        PromptServer, "instance", None
+    )  # a script has none; what a program's prompt says would reach every open editor
+    if server is None or not in_queue(hidden) or server.client_id is None:
         return lambda text: None
     graph, own_id = hidden.dynprompt, hidden.unique_id
     parent = graph.get_parent_node_id(own_id)

@@ -1,4 +1,4 @@
-"""Train the network whose features FID and KID of `dev.py quality` are of: python tools/quality/train_features.py --out FOLDER.
+"""Train the network whose features KID of `dev.py quality` is of: python tools/quality/train_features.py --out FOLDER.
 
 It learns to read off a drawing what was drawn: hat, colours, gaze, smile, horizon, what part is in view, and whether it is two halves.
 Writes features.safetensors, with recipe, seed and loss in its header. A few minutes of a CPU.
