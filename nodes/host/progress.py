@@ -19,9 +19,8 @@ def stage_display(hidden: Any, width: int, height: int) -> Show:
 
     `hidden` has the stage's unique_id and the running graph.
     """
-    server = getattr(
-        PromptServer, "instance", None
-    )  # a script has none; what a program's prompt says would reach every open editor
+    # A script has no server; and what is said of a program's prompt, without a client's id, would reach every open editor.
+    server = getattr(PromptServer, "instance", None)
     if server is None or not in_queue(hidden) or server.client_id is None:
         return lambda text: None
     graph, own_id = hidden.dynprompt, hidden.unique_id
