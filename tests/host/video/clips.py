@@ -1,14 +1,23 @@
 """Clips: a batch whose samples are frames, drawn by the host, and layers between frames."""
 
+import json
+import zlib
+from pathlib import Path
+
 import comfy.sample
 import comfy.samplers
 import families
+import numpy as np
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock, SpatialTransformer
 from comfy.patcher_extension import PatcherInjection
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 
 FRAMES = 4
+PARITY = Path(__file__).parents[2] / "parity" / "videocrafter2"
+SHAPES: dict[str, list[int]] = json.loads((PARITY / "shapes.json").read_text())  # of VideoCrafter2's released U-Net
+PREFIX = "model.diffusion_model."
+FIRST_ATTENTION = {512: 128, 4096: 1024, 2048: 512}
 
 
 def draw(model, prompts, size, frames=range(FRAMES), cfg=2.0, sigmas=(5.0, 0.0)):
@@ -74,3 +83,23 @@ def animated(model):
     clone = model.clone()
     clone.set_injections("AnimateDiff", [PatcherInjection(inject=inject, eject=eject)])
     return clone, seen
+
+
+def narrow_videocrafter() -> dict[str, torch.Tensor]:
+    """A checkpoint's U-Net by its own names: 32 channels, 16 a head, prompts of 24, as in the vectors."""
+    return {PREFIX + name: _weight(name, _narrow(name, shape)) for name, shape in SHAPES.items()}
+
+
+def _narrow(name, shape):
+    """A tenth of the released widths."""
+    scales = FIRST_ATTENTION if name.startswith("init_attn") else {1024: 24}
+    return [scales.get(n, n // 10 if n % 320 == 0 else n) for n in shape]
+
+
+def _weight(name, shape):
+    """What the vectors' README says that a parameter is."""
+    raw = np.random.Philox(key=zlib.crc32(name.encode())).random_raw(int(np.prod(shape)))
+    u = torch.from_numpy(((raw >> 11) * 2.0**-53 - 0.5) * 12**0.5).reshape(shape)
+    if len(shape) > 1:
+        return (u / np.prod(shape[1:]) ** 0.5).float()
+    return (0.1 * u + name.endswith(".weight")).float()

@@ -1,9 +1,6 @@
 """VideoCrafter2: its own code's predictions by the names of its checkpoint, its noise, and its files."""
 
-import json
 import pickle
-import zlib
-from pathlib import Path
 
 import comfy.ops
 import families
@@ -11,7 +8,7 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from clips import FRAMES, draw
+from clips import FRAMES, PARITY, PREFIX, SHAPES, draw, narrow_videocrafter
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from einops import rearrange, repeat
 from families import with_dilation, with_scale_fusion
@@ -28,31 +25,11 @@ from freescale.nodes.video.videocrafter_loader import FreeScaleVideoCrafterLoade
 from safetensors import safe_open
 from staging import stage
 
-PARITY = Path(__file__).parents[2] / "parity" / "videocrafter2"
-SHAPES: dict[str, list[int]] = json.loads((PARITY / "shapes.json").read_text())  # of the released U-Net
-PREFIX = "model.diffusion_model."
-FIRST_ATTENTION = {512: 128, 4096: 1024, 2048: 512}
-
-
-def narrow(name, shape):
-    """A tenth of the released widths: 32 channels, 16 a head, prompts of 24, as in the vectors."""
-    scales = FIRST_ATTENTION if name.startswith("init_attn") else {1024: 24}
-    return [scales.get(n, n // 10 if n % 320 == 0 else n) for n in shape]
-
-
-def weight(name, shape):
-    """What the vectors' README says that a parameter is."""
-    raw = np.random.Philox(key=zlib.crc32(name.encode())).random_raw(int(np.prod(shape)))
-    u = torch.from_numpy(((raw >> 11) * 2.0**-53 - 0.5) * 12**0.5).reshape(shape)
-    if len(shape) > 1:
-        return (u / np.prod(shape[1:]) ** 0.5).float()
-    return (0.1 * u + name.endswith(".weight")).float()
-
 
 @pytest.fixture(scope="module")
 def weights():
     """A checkpoint's U-Net by its own names, narrow."""
-    return {PREFIX + name: weight(name, narrow(name, shape)) for name, shape in SHAPES.items()}
+    return narrow_videocrafter()
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,14 @@
 """What FreeScale adds to VideoCrafter2's call on 16 frames of 1024 × 640, counted on the meta device at the released width."""
 
-import json
-from pathlib import Path
-
 import measure
 import pytest
 import torch
 import unet
+from clips import SHAPES
 from families import patcher, with_scale_fusion
 from freescale.nodes.host import videocrafter
 from freescale.nodes.host.temporal import BETWEEN_FRAMES
 
-SHAPES = json.loads((Path(__file__).parents[2] / "parity" / "videocrafter2" / "shapes.json").read_text())
 FRAMES, GRID, META = 16, (80, 128), torch.device("meta")
 
 
