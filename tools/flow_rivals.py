@@ -44,7 +44,7 @@ def hiflow(work: Work) -> Tensor:
         picture = (2 * picture - gaussian_blur(picture, [3, 3], [SHARPENED] * 2)).movedim(1, -1)
         late = sigmas[-1 - round(LATE[stage] * work.steps) :]
         start = pictures.encode(work.vae, picture, "auto")
-        aligned, seen = _aligned(dict(seen), STRUCTURE[stage], len(late) - 1), {}
+        aligned, seen = _aligned(seen, STRUCTURE[stage], len(late) - 1), {}
         latent = _sample(work, model, late, start, _recorded(seen, aligned))
     return _decoded(work, latent)
 
@@ -52,7 +52,7 @@ def hiflow(work: Work) -> Tensor:
 def imax(work: Work) -> Tensor:
     """From pure noise at the large size at once: the flow's low band is drawn to the native picture, enlarged, ever less."""
     sigmas = _sigmas(work)
-    native = _decoded(work, _sample(work, work.model, sigmas, work.empty(1)["samples"], _recorded({})))
+    native = work.picture(work.base())
     guide = pictures.encode(work.vae, pictures.resize_image(native, *work.size(work.times)), "auto")
     guide = work.model.model.process_latent_in(guide)
     shifted = SHIFT * sigmas / (1 + (SHIFT - 1) * sigmas)

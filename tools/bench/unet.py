@@ -122,13 +122,21 @@ def through_wrappers(
     return once
 
 
-def call(model: comfy.model_patcher.ModelPatcher, side: int, batch: int, device: torch.device, dtype: torch.dtype) -> Callable:
-    """One call of the U-Net on random input."""
+def call(
+    model: comfy.model_patcher.ModelPatcher,
+    height: int,
+    batch: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    width: int | None = None,
+) -> Callable:
+    """One call of the U-Net on random input of height × width px (square unless told)."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(shape, generator=generator).to(device, dtype)  # noqa: E731
     config = model.model.model_config.unet_config
     tokens = 1 if config.get("use_temporal_attention") else TEXT_TOKENS  # SVD's prompt is a picture
-    x, context = draw(batch, config["in_channels"], side // 8, side // 8), draw(batch, tokens, config["context_dim"])
+    x = draw(batch, config["in_channels"], height // 8, (width or height) // 8)
+    context = draw(batch, tokens, config["context_dim"])
     pooled = draw(batch, config["adm_in_channels"]) if "adm_in_channels" in config else None
     time, sigma = torch.full((batch,), 500.0, device=device), torch.full((batch,), SIGMA)
 
@@ -202,11 +210,17 @@ def empty_attention() -> Iterator[None]:
         host_attention.optimized_attention, host_attention.optimized_attention_masked = before
 
 
-def counted(model: comfy.model_patcher.ModelPatcher, side: int, batch: int = 1, dtype: torch.dtype = torch.float16) -> int:
+def counted(
+    model: comfy.model_patcher.ModelPatcher,
+    height: int,
+    batch: int = 1,
+    dtype: torch.dtype = torch.float16,
+    width: int | None = None,
+) -> int:
     """Peak bytes of one call on the meta device, beside the weights."""
     meta = torch.device("meta")
     with empty_attention():
-        return peak(call(model, side, batch, meta, dtype), meta)
+        return peak(call(model, height, batch, meta, dtype, width), meta)
 
 
 def run_memory(args: Namespace) -> dict:

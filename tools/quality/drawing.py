@@ -143,14 +143,13 @@ def true_features(side: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 def measured(picture: Picture) -> dict:
     """Its figures; a true drawing's are beside the same at the native size, and it and the enlarged picture need no file."""
     if picture.method == TRUTH:
-        info, base, shown = {}, truth(picture.seed, NATIVE), truth(picture.seed, picture.side)
+        base, shown = (truth(picture.seed, side) for side in (NATIVE, picture.side))
     else:
         base = Image.open(replace(picture, method=NATIVE_PICTURE, side=NATIVE).path).convert("RGB")
-        if picture.method == ENLARGED:
-            info, shown = {}, base.resize((picture.side,) * 2, Image.Resampling.LANCZOS)
-        else:
-            with Image.open(picture.path) as file:
-                info, shown = file.info, file.convert("RGB")
+        enlarged = picture.method == ENLARGED
+        shown = (
+            base.resize((picture.side,) * 2, Image.Resampling.LANCZOS) if enlarged else Image.open(picture.path).convert("RGB")
+        )
     patches = fine_patches(shown, np.random.default_rng(picture.seed))
     whole, crops = seen_in(shown)
     return {
@@ -160,8 +159,8 @@ def measured(picture: Picture) -> dict:
         "texture": texture_distance(patches, true_patches(picture.side)),
         "fidelity_db": fidelity(shown, base),
         **{figure.__name__: figure(shown, base) for figure in (off_colour, ghosts, grass, seams)},
-        "seconds": float(info["seconds"]) if "seconds" in info else None,
-        "commit": info.get("commit"),
+        "seconds": float(shown.info["seconds"]) if "seconds" in shown.info else None,
+        "commit": shown.info.get("commit"),
         "whole": whole,
         "crops": crops,
     }

@@ -64,15 +64,13 @@ def fidelity(picture: Image.Image, native: Image.Image) -> float:
 
 def off_colour(picture: Image.Image, native: Image.Image) -> float:
     """Share of the native picture's flat areas that are of another colour in the picture, averaged down."""
-    truth = np.asarray(native, float)
-    change = np.abs(_low(_averaged(picture, native)) - _low(truth)).max(-1)
-    return float((change[_deviation(truth) < FLAT] > SEEN).mean())
+    change = np.abs(_low(_averaged(picture, native)) - _low(np.asarray(native, float))).max(-1)
+    return float((change[_flat(native)] > SEEN).mean())
 
 
 def ghosts(picture: Image.Image, native: Image.Image) -> float:
     """Share of the native picture's flat areas in which the picture, averaged down, has something."""
-    flat = _deviation(np.asarray(native, float)) < FLAT
-    return float((_deviation(_averaged(picture, native))[flat] > 2 * FLAT).mean())
+    return float((_deviation(_averaged(picture, native))[_flat(native)] > 2 * FLAT).mean())
 
 
 def grass(picture: Image.Image, native: Image.Image) -> float | None:
@@ -93,7 +91,7 @@ def grass(picture: Image.Image, native: Image.Image) -> float | None:
 def seams(picture: Image.Image, native: Image.Image) -> float:
     """The largest step across an upright line as long as half the native picture, in flat areas, in levels of 255."""
     steps, scale, length = np.diff(np.asarray(picture, float), axis=1), picture.width // native.width, native.height // 2
-    flat = np.kron(_deviation(np.asarray(native, float)) < FLAT, np.ones((scale, scale)))
+    flat = np.kron(_flat(native), np.ones((scale, scale)))
     flat = np.broadcast_to((flat[:, 1:] * flat[:, :-1])[..., None], steps.shape)
     step, weight = (
         ndimage.uniform_filter1d(x, length, axis=0, mode="constant")[length // 2 : -length // 2] for x in (steps * flat, flat)
@@ -108,6 +106,10 @@ def _low(rgb: np.ndarray) -> np.ndarray:
 def _deviation(rgb: np.ndarray) -> np.ndarray:
     """Of each place's surroundings, all channels together: [H, W]."""
     return np.sqrt(_low((rgb - _low(rgb)) ** 2).sum(-1))
+
+
+def _flat(native: Image.Image) -> np.ndarray:
+    return _deviation(np.asarray(native, float)) < FLAT
 
 
 def _averaged(picture: Image.Image, native: Image.Image) -> np.ndarray:

@@ -37,14 +37,10 @@ def summary(rows: list[dict], truths: list[dict], reference: list[tuple]) -> dic
         "one_character": sum(row["parts"] == (2, 1) for row in rows),
         "repeated_parts": sum(row["parts"][0] > 2 or row["parts"][1] > 1 for row in rows),
     }
-    values = {
-        "detail_db": [10 * np.log10(row["detail_energy"]) - true for row in rows],
-        **{
-            name: [row[name] for row in rows if row.get(name) is not None]
-            for name in ("off_colour", "ghosts", "texture", "grass", "seams", "fidelity_db", "seconds")
-        },
-    }
-    same_seeds = [{row["seed"]: row for row in truths}[row["seed"]] for row in rows]
+    values = {name: [row[name] for row in rows if row.get(name) is not None] for name in (*SHARES, *VALUES)}
+    values["detail_db"] = [10 * np.log10(row["detail_energy"]) - true for row in rows]
+    by_seed = {row["seed"]: row for row in truths}
+    same_seeds = [by_seed[row["seed"]] for row in rows]
     distances = {
         name: excess_kid(*([row[part] for row in found] for found in (rows, same_seeds)), others)
         for (name, part), others in zip({"kid": "whole", "kid_crops": "crops"}.items(), zip(*reference))

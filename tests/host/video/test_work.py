@@ -9,7 +9,8 @@ from families import patcher, with_scale_fusion
 from freescale.nodes.host import videocrafter
 from freescale.nodes.host.temporal import BETWEEN_FRAMES
 
-FRAMES, GRID, META = 16, (80, 128), torch.device("meta")
+FRAMES, HEIGHT, WIDTH, META = 16, 640, 1024, torch.device("meta")
+WAYS = {"plain": lambda model: model, "Exact": with_scale_fusion}
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +27,14 @@ def kinds():
     return clip, stills
 
 
-def call(model):
-    config = model.model.model_config.unet_config
-    draw = lambda *shape: torch.empty(FRAMES, *shape, dtype=torch.float16, device=META)  # noqa: E731
-    x, context, speed = draw(4, *GRID), draw(77, config["context_dim"]), draw(config["adm_in_channels"])
-
-    def network(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs):
-        inputs = dict(context=context, y=speed, num_video_frames=FRAMES, transformer_options=transformer_options)
-        return model.model.diffusion_model(x, torch.full((FRAMES,), 500.0, device=META), **inputs)
-
-    return unet.through_wrappers(model, network, x, torch.ones(FRAMES))
-
-
 def test_layers_between_frames_are_as_much_work_and_less_memory(kinds):
     """As docs/video.md has it: a third of a call is the model's own layers between frames, which FreeScale leaves alone."""
     with torch.inference_mode():
         work = {
-            name: [measure.flop(call(way(m))) for m in kinds]
-            for name, way in (("plain", lambda m: m), ("Exact", with_scale_fusion))
+            name: [measure.flop(unet.call(way(model), HEIGHT, FRAMES, META, torch.float16, WIDTH)) for model in kinds]
+            for name, way in WAYS.items()
         }
-        with unet.empty_attention():
-            peaks = [measure.peak(call(way(m)), META) for m in kinds for way in (lambda m: m, with_scale_fusion)]
+        peaks = [unet.counted(way(model), HEIGHT, FRAMES, width=WIDTH) for model in kinds for way in WAYS.values()]
     between = {name: clip - stills for name, (clip, stills) in work.items()}
     print({name: [round(flop / 1e12, 1) for flop in found] for name, found in work.items()}, "TFLOP, clip and stills")
     print([round(peak / 2**30, 2) for peak in peaks], "GB at the peak: clip and stills, each plain and Exact")
