@@ -1,4 +1,4 @@
-"""Layers between frames, inserted into ComfyUI's own U-Net: VideoCrafter2's, and the demo model's of the same kind.
+"""Layers between frames, inserted into ComfyUI's own U-Net, VideoCrafter2's and the demo model's, and what such models are given.
 
 Frames are the batch's samples. It imports nothing of the pack, so that tools/demo_model/train_motion.py trains these very layers.
 """
@@ -6,12 +6,16 @@ Frames are the batch's samples. It imports nothing of the pack, so that tools/de
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import comfy.conds
+import comfy.model_base
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, TimestepEmbedSequential, UNetModel
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from einops import rearrange
 from torch import Tensor
+
+SHARED = 0.8  # of the power of the demo model's noise, by all frames of a clip
 
 
 class TemporalConvolution(torch.nn.Module):
@@ -67,6 +71,44 @@ class TemporalTransformer(torch.nn.Module):
         return x + rearrange(self.proj_out(tokens), "(b h w) t c -> (b t) c h w", h=h, w=w)
 
 
+class MotionLayer(torch.nn.Module):
+    """Pulls each channel of a clip's frames towards their mean, as far as the noise level asks for, then attends between them.
+
+    Under much noise the mean decides what is drawn, so that frames that a U-Net of pictures draws are of one scene.
+    """
+
+    def __init__(self, channels: int, embedding: int, made: dict, operations: Any):
+        super().__init__()
+        self.pull = operations.Linear(embedding, channels, **made)
+        self.transformer = TemporalTransformer(channels, 2, channels // 2, made, operations, places=True)
+
+    def forward(self, x: Tensor, frames: int, embedding: Tensor) -> Tensor:
+        """Features [B·frames, C, h, w]; the U-Net's embedding [B·frames, E] of noise level and size."""
+        clips = rearrange(x, "(b t) c h w -> b t c h w", t=frames)
+        distance = rearrange(clips.mean(1, keepdim=True) - clips, "b t c h w -> (b t) c h w")
+        return self.transformer(x + self.pull(embedding)[..., None, None] * distance, frames)
+
+
+class FramesModel(comfy.model_base.BaseModel):
+    """All samples of a batch are the frames of one clip, as in the host's own video U-Net."""
+
+    def extra_conds(self, **kwargs) -> dict:
+        """Of the host, and how many frames there are."""
+        frames = comfy.conds.CONDConstant(kwargs["noise"].shape[0])
+        return {**super().extra_conds(**kwargs), "num_video_frames": frames}
+
+
+def mixed_noise(noise: Tensor, frames: int) -> Tensor:
+    """Noise [B·frames, ...] of which SHARED of the power is the same in all frames of a clip (arXiv 2305.10474, mixed noise).
+
+    Frames that begin alike end as one scene, though a U-Net that was trained on pictures draws each. One frame keeps its noise.
+    """
+    clips = rearrange(noise, "(b t) ... -> b t ...", t=frames)
+    mean = clips.mean(1, keepdim=True)
+    mixed = (1 - SHARED) ** 0.5 * (clips - mean) + (1 + (frames - 1) * SHARED) ** 0.5 * mean
+    return rearrange(mixed, "b t ... -> (b t) ...")
+
+
 def insert(network: UNetModel, between: Callable[[torch.nn.Module], Iterable[torch.nn.Module]]) -> None:
     """Let every layer of a U-Net's blocks be followed by what `between` makes for it, run by the patch BETWEEN_FRAMES."""
 
@@ -80,12 +122,12 @@ def insert(network: UNetModel, between: Callable[[torch.nn.Module], Iterable[tor
 
 
 def insert_motion(network: UNetModel, made: dict, operations: Any) -> torch.nn.ModuleList:
-    """The demo model's layers between frames, a transformer after each residual block of its U-Net; what to train and to load."""
+    """The demo model's layers between frames, one after each residual block of its U-Net; what to train and to load."""
     layers = torch.nn.ModuleList()
 
     def between(layer: torch.nn.Module) -> Iterable[torch.nn.Module]:
         if isinstance(layer, ResBlock):
-            layers.append(TemporalTransformer(layer.out_channels, 2, layer.out_channels // 2, made, operations, places=True))
+            layers.append(MotionLayer(layer.out_channels, layer.emb_channels, made, operations))
             yield layers[-1]
 
     insert(network, between)
@@ -97,4 +139,10 @@ def _between_frames(layer: Callable, x: Tensor, *others) -> Tensor:
     return layer(x, others[-2])
 
 
+def _in_motion(layer: Callable, x: Tensor, embedding: Tensor, *others) -> Tensor:
+    """So too."""
+    return layer(x, others[-2], embedding)
+
+
 BETWEEN_FRAMES = ((TemporalConvolution, TemporalTransformer), _between_frames)
+IN_MOTION = ((MotionLayer,), _in_motion)

@@ -2,16 +2,18 @@
 
 Everything is measured in face radii with the face at the origin and y pointing down, so the same scene can be
 drawn through any view (a rectangle) and at any size: the truth that an upscaled picture is compared with exists.
-A scene never holds more than one character.
+A scene never holds more than one character. In a clip the character moves, looks and smiles; the meadow stays where it is from
+side to side, and its grass leans to and fro.
 """
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi, sin
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+STEP = 0.9  # face radii that a character moves in a clip, at most
 SUPERSAMPLING = 3  # drawn larger, then box-filtered: PIL's shapes are not antialiased
 
 Colour = tuple[int, int, int]
@@ -83,6 +85,31 @@ def random_view(rng: np.random.Generator, framing: str, aspect: float = 1.0) -> 
     beside = View(left_or_right * (1.4 + width / 2 + rng.uniform(0, 1.5)), rng.uniform(-2.5, 3.5), width)
     below = View(rng.uniform(-3, 3), rng.uniform(1.4, 4.0) + height / 2, width)
     return beside if rng.random() < 0.5 else below
+
+
+def random_clip(rng: np.random.Generator, framing: str, frames: int, **given) -> list[tuple[Scene, View]]:
+    """What each frame draws, and through which view; the first view is one that a picture of this framing could have.
+
+    What of the scene is `given` (hat, hue) is not drawn from `rng`.
+    """
+    scene, view, other = random_scene(rng, **given), random_view(rng, framing), random_scene(rng)
+    (dx, dy), hop = rng.uniform(-STEP, STEP, 2) * (1.0, 0.3), rng.uniform(0, 0.12)
+    if framing == "portrait":  # the face with its hat stays in the picture, but for the hat's edge in a high hop
+        dx = float(np.clip(view.x + dx, 1.25 - view.width / 2, view.width / 2 - 1.25)) - view.x
+        dy = float(np.clip(view.y + dy, 1.2 - view.width / 2, view.width / 2 - 1.95)) - view.y
+    wind, phase = rng.uniform(0.03, 0.12), rng.uniform(0, 2 * pi)
+    return [
+        (_moved(scene, other, t, dx * t, wind * sin(2 * pi * t + phase)), replace(view, x=view.x + dx * t, y=view.y + dy * t + hop * abs(sin(2 * pi * t))))
+        for t in (number / (frames - 1) for number in range(frames))
+    ]  # fmt: skip
+
+
+def _moved(scene: Scene, other: Scene, t: float, dx: float, lean: float) -> Scene:
+    """The scene a part t of the clip later: its gaze and smile on the way to another's, the grass where it was from side to side."""
+    s = (1 - cos(pi * t)) / 2  # begins and ends gently
+    gaze = tuple(a + s * (b - a) for a, b in zip(scene.gaze, other.gaze))
+    tufts = tuple((x + dx, y, tilt + lean) for x, y, tilt in scene.tufts)
+    return replace(scene, gaze=gaze, smile=scene.smile + s * (other.smile - scene.smile), tufts=tufts)
 
 
 def render(scene: Scene, view: View, width: int, height: int | None = None) -> Image.Image:
