@@ -100,12 +100,12 @@ def models(node: dict) -> list[dict]:
     return node.get("properties", {}).get("models", [])
 
 
-def pixels(path: Path) -> list[Image.Image]:
-    """A saved picture, or the frames of a film."""
+def pixels(path: Path) -> Image.Image:
+    """A saved picture, or the first frame of a film."""
     if path.suffix != ".mp4":
-        return [Image.open(path)]
+        return Image.open(path)
     with av.open(path) as film:
-        return [frame.to_image() for frame in film.decode(video=0)]
+        return next(film.decode(video=0)).to_image()
 
 
 def use_demo_model(prompt: dict, transformer: bool = True) -> None:

@@ -6,7 +6,7 @@ import torch
 
 NATIVE = 256  # px
 FRAMES = 8  # of the clips that its motion layers are trained on
-NETWORKS = U_NET, FLUX, VIDEO = ("U-Net", "transformer", "video U-Net")
+NETWORKS = U_NET, FLUX = ("U-Net", "transformer")
 FRAMINGS = ("portrait", "close-up", "backdrop")
 
 # SDXL's block numbers, narrower and with shallower transformers. The VAE is ComfyUI's TAESD: no normalisation, so a

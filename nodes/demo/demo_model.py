@@ -47,8 +47,7 @@ class FreeScaleDemoModel(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "U-Net: SDXL in small. transformer: FLUX in small, which draws nothing at 2× or 4× without FreeScale. Use"
-                        " cfg 4 and denoise 0.75 with it. video U-Net: the U-Net with motion; the pictures of a batch are the"
-                        " frames of a clip, best 8."
+                        " cfg 4 and denoise 0.75 with it."
                     ),
                 ),
             ],

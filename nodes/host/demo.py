@@ -8,20 +8,16 @@ from typing import Any
 
 import comfy.latent_formats
 import comfy.ldm.flux.model
-import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
-import comfy.ops
-import comfy.patcher_extension
 import comfy.sd
 import comfy.supported_models
 import safetensors.torch
 import torch
 
-from ..demo.config import FLUX, NATIVE, TRANSFORMER, U_NET, UNET, VIDEO
+from ..demo.config import FLUX, NATIVE, TRANSFORMER, U_NET, UNET
 from .copies import tell_how_to_make
 from .errors import bad_input
-from .temporal import IN_MOTION, FramesModel, insert_motion, mixed_noise
 
 FLUX_ASKS_FOR = comfy.ldm.flux.model.FluxParams.__annotations__
 HAS_TEXT_ALONE = "global_modulation" in FLUX_ASKS_FOR  # a FLUX without pooled vector: hosts that know FLUX.2
@@ -48,17 +44,6 @@ class _DemoUNet(comfy.supported_models.SDXL):
     freescale_native = NATIVE
 
 
-class _FramesSDXL(FramesModel, comfy.model_base.SDXL):
-    """The U-Net's model, for clips."""
-
-
-class _DemoFrames(_DemoUNet):
-    """The U-Net, which draws the frames of a clip."""
-
-    def get_model(self, state_dict, prefix="", device=None):
-        return _FramesSDXL(self, device=device)
-
-
 class _DemoTransformer(comfy.supported_models.Flux):
     """FLUX in small, with the U-Net's latents."""
 
@@ -72,7 +57,7 @@ class _DemoTransformer(comfy.supported_models.Flux):
 
 def load_demo_model(network: str = U_NET) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.VAE]:
     """MODEL, with one of the networks, and VAE from the weights in the pack, whose hashes are checked."""
-    make = {U_NET: _unet, FLUX: _transformer, VIDEO: _video_unet}[network]
+    make = _transformer if network == FLUX else _unet
     model, vae = make(), _vae()
     tell_how_to_make(model, make)
     tell_how_to_make(vae.patcher, lambda: _vae().patcher)
@@ -89,23 +74,6 @@ def _transformer() -> comfy.model_patcher.ModelPatcher:
         raise bad_input("FreeScale Demo Model", "network", FLUX, problem)
     structure = {name: value for name, value in TRANSFORMER.items() if name in FLUX_ASKS_FOR}
     return _patcher(_DemoTransformer({"image_model": "flux", **structure}), _weights("transformer"))
-
-
-def _video_unet() -> comfy.model_patcher.ModelPatcher:
-    """The U-Net with layers between frames, which share most of their noise."""
-    model = _patcher(_DemoFrames(UNET), _part(_weights("model"), "unet."))
-    made = {"dtype": torch.float32, "device": model.offload_device}
-    insert_motion(model.model.diffusion_model, made, comfy.ops.disable_weight_init).load_state_dict(_weights("motion"))
-    model.set_model_patch(IN_MOTION, "forward_timestep_embed_patch")
-    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, "FreeScale Demo Model", _from_mixed_noise)
-    return model
-
-
-def _from_mixed_noise(executor: Any, noise: torch.Tensor, *others, **options) -> torch.Tensor:
-    """The sampling of a clip: as strong as what it is given, whose frames may have been told to share theirs already."""
-    mixed = mixed_noise(noise, len(noise))
-    strength = noise.std() / mixed.std() if torch.count_nonzero(mixed) else 1
-    return executor(strength * mixed, *others, **options)
 
 
 def _patcher(config: Any, weights: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:

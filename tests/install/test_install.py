@@ -112,7 +112,7 @@ def test_the_archive_holds_what_people_need_and_no_more(archive, repository):
     files = {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "CHANGELOG.md", "LICENSE"}
     inside = (path.relative_to(repository).as_posix() for folder in folders for path in (repository / folder).rglob("*.*"))
     assert names == {*inside, *files}
-    assert archive.stat().st_size < 27e6
+    assert archive.stat().st_size < 24e6
 
 
 def test_icon_and_banner_are_as_the_registry_wants_them_and_as_the_script_draws_them(repository):

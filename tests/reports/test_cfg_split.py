@@ -16,7 +16,7 @@ from patching import LARGE, at_call, both, every_method, interrupt
 
 SDXL = FAMILIES["SDXL"]
 # Layout and detail in the first step, and windows alone in the last.
-PATCHES = {"U-Net": both, "video U-Net": both, "transformer": lambda m: with_scale_fusion(m, global_attention="mixed")}
+PATCHES = {"U-Net": both, "transformer": lambda m: with_scale_fusion(m, global_attention="mixed")}
 every_network = pytest.mark.parametrize("network", PATCHES)
 SETTINGS = dict(
     stages="2x", seed=1, steps=4, cfg=3.0, sampler_name="dpmpp_2m", scheduler="simple", denoise=0.7, detail=2.0, resize_in="latent",

@@ -60,7 +60,7 @@ class Run:
     @property
     def pictures(self) -> list[np.ndarray]:
         """Their pixels."""
-        return [np.asarray(pixels(path)[0]) for path in self.files]
+        return [np.asarray(pixels(path)) for path in self.files]
 
 
 class Comfy:

@@ -22,7 +22,6 @@ PUBLISHERS = tuple(f"https://huggingface.co/{name}/" for name in ("stabilityai",
 RUNS = {
     "freescale_demo": ({"steps": 2, "width": 128, "height": 128}, [(128, 128), (256, 256), (512, 512)]),
     "freescale_demo_transformer": ({"steps": 3, "width": 128, "height": 128}, [(128, 128), (256, 256), (512, 512)]),
-    "freescale_video_demo": ({"steps": 2, "width": 128, "height": 128, "batch_size": 3}, [(128, 128), (256, 256)]),
     "freescale_vs_direct": ({"steps": 2, "width": 128, "height": 128}, [(128, 128), (128, 128), (256, 256), (512, 512)]),
     "freescale_sdxl_4k": ({"steps": 2, "width": 192, "height": 128}, [(384, 256), (768, 512)]),
     "freescale_sdxl_4k_fast": ({"steps": 3, "width": 192, "height": 128}, [(384, 256), (768, 512)]),

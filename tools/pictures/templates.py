@@ -106,7 +106,7 @@ def shown(server: Server, name: str) -> By:
     pictures: By = {}
     for file in (file for output in run(server, name).values() for file in output.get("images", [])):
         path = server.workdir / "output" / file["subfolder"] / file["filename"]
-        pictures.setdefault(file["title"], []).extend(picture.convert("RGB") for picture in pixels(path))
+        pictures.setdefault(file["title"], []).append(pixels(path).convert("RGB"))
     return pictures
 
 
@@ -118,14 +118,6 @@ DIRECT, STAGES = "Save direct sampling (1024 px)", "Save every stage (512 and 10
 
 def fitted(picture: Image.Image, px: int = THUMBNAIL) -> Image.Image:
     return picture.resize((px, px), Image.Resampling.LANCZOS)
-
-
-def four(film: list[Image.Image]) -> Image.Image:
-    """Four of a film's frames, from the first to the last."""
-    joined, half = Image.new("RGB", (THUMBNAIL,) * 2), THUMBNAIL // 2
-    for number in range(4):
-        joined.paste(fitted(film[number * (len(film) - 1) // 3], half), (number % 2 * half, number // 2 * half))
-    return joined
 
 
 def face(picture: Image.Image) -> Image.Image:
@@ -164,7 +156,6 @@ def cells(by: By, columns: int, rows: int) -> Image.Image:
 FROM_RUNS: dict[str, tuple[str, Callable[[By], Image.Image]]] = {
     "workflows/freescale_demo.jpg": ("freescale_demo", lambda by: fitted(by["Save stage 2 (1024 px)"][0])),
     "workflows/freescale_demo_transformer.jpg": ("freescale_demo_transformer", lambda by: fitted(by["Save stage 2 (1024 px)"][0])),
-    "workflows/freescale_video_demo.jpg": ("freescale_video_demo", lambda by: four(by["Save the large clip"])),
     "workflows/freescale_vs_direct.jpg": ("freescale_vs_direct", lambda by: slices(fitted(by[DIRECT][0]), fitted(by[STAGES][-1]))),
     "workflows/freescale_region_detail.jpg": ("freescale_region_detail", region_thumbnail),
     "workflows/freescale_region_detail_sdxl.jpg": ("freescale_region_detail_sdxl", region_thumbnail),

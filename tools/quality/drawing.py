@@ -15,29 +15,25 @@ import families  # noqa: E402
 import methods  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from einops import rearrange  # noqa: E402
 from features import seen_in  # noqa: E402
 from figures import (  # noqa: E402
     PATCHES,
     detail_energy,
     fidelity,
     fine_patches,
-    flicker,
-    frames_of,
     ghosts,
     grass,
-    movement,
     off_colour,
     parts,
     seams,
     texture_distance,
 )
-from freescale.nodes.demo.config import FLUX, FRAMES, U_NET, VIDEO  # noqa: E402
+from freescale.nodes.demo.config import FLUX, U_NET  # noqa: E402
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel  # noqa: E402
 from methods import Work  # noqa: E402
 from PIL import Image, PngImagePlugin  # noqa: E402
 
-from tools.demo_model.scenes import random_clip, random_scene, random_view, render  # noqa: E402
+from tools.demo_model.scenes import random_scene, random_view, render  # noqa: E402
 
 comfy.utils.set_progress_bar_enabled(False)  # several pictures at once, and one bar for all of them
 
@@ -56,13 +52,11 @@ class Network:
     scheduler: str
     denoise: float
     methods: dict[str, methods.Method]
-    frames: int = 1
 
 
 NETWORKS = {
     U_NET: Network(50, "ddim_uniform", 0.7, methods.OF_U_NETS),
     FLUX: Network(20, "simple", 0.75, methods.OF_TRANSFORMERS),
-    VIDEO: Network(30, "ddim_uniform", 0.7, methods.OF_U_NETS, FRAMES),
 }
 TUNED = {  # FreeScale by other settings than its defaults
     f"{name} {value:g}": lambda work, name=name, value=value: methods.freescale(work, **{name: value})
@@ -80,7 +74,7 @@ SHOWN = {  # what goes wrong, for the pages that say what to do about it
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, or the frames of a clip side by side, by what it is made of; `folder` is where all of them are."""
+    """One picture, by what it is made of; `folder` is where all of them are."""
 
     folder: Path
     network: str
@@ -106,17 +100,6 @@ def truth(seed: int, side: int) -> Image.Image:
     return render(random_scene(rng, **scene(seed)), random_view(rng, "portrait"), side)
 
 
-def true_frames(picture: Picture, side: int) -> list[Image.Image]:
-    """The true drawing, or the true clip, that a picture is measured beside."""
-    frames = NETWORKS[picture.network].frames
-    if frames == 1:
-        return [truth(picture.seed, side)]
-    return [
-        render(*frame, side)
-        for frame in random_clip(np.random.default_rng(picture.seed), "portrait", frames, **scene(picture.seed))
-    ]
-
-
 def draw(picture: Picture) -> Picture:
     """Draw it, unless its file is there. A file is whole or not there at all."""
     if picture.path.exists():
@@ -128,11 +111,10 @@ def draw(picture: Picture) -> Picture:
     with torch.inference_mode():
         asked = scene(picture.seed)
         wired = FreeScaleDemoModel.execute("yes" if asked["hat"] else "no", asked["hue"], "portrait", picture.network).args
-        how = dict(steps=network.steps, scheduler=network.scheduler, denoise=network.denoise, frames=network.frames)
-        how |= dict(cfg=CFG, seed=picture.seed)
+        how = dict(steps=network.steps, scheduler=network.scheduler, denoise=network.denoise, cfg=CFG, seed=picture.seed)
         work = Work(*wired, (NATIVE, NATIVE), picture.side // NATIVE, **how)
         started = clock()
-        pixels = (255 * ways[picture.method](work).cpu().clamp(0, 1)).round().byte().numpy()
+        pixels = (255 * ways[picture.method](work)[0].cpu().clamp(0, 1)).round().byte().numpy()
         seconds = clock() - started
     info = PngImagePlugin.PngInfo()
     if picture.timed:
@@ -140,7 +122,7 @@ def draw(picture: Picture) -> Picture:
     info.add_text("commit", picture.commit)
     picture.path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = picture.path.with_suffix(".unfinished")
-    Image.fromarray(rearrange(pixels, "frames h w c -> h (frames w) c")).save(unfinished, "png", pnginfo=info)
+    Image.fromarray(pixels).save(unfinished, "png", pnginfo=info)
     unfinished.replace(picture.path)
     return picture
 
@@ -159,40 +141,26 @@ def true_features(side: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measured(picture: Picture) -> dict:
-    """Its figures; a true drawing's are beside the same at the native size, and it and the enlarged picture need no file.
-
-    A clip's are the means of its frames'.
-    """
-    info = {}
+    """Its figures; a true drawing's are beside the same at the native size, and it and the enlarged picture need no file."""
     if picture.method == TRUTH:
-        base, shown = (true_frames(picture, side) for side in (NATIVE, picture.side))
+        base, shown = (truth(picture.seed, side) for side in (NATIVE, picture.side))
     else:
-        base = frames_of(Image.open(replace(picture, method=NATIVE_PICTURE, side=NATIVE).path).convert("RGB"))
-        if picture.method == ENLARGED:
-            shown = [frame.resize((picture.side,) * 2, Image.Resampling.LANCZOS) for frame in base]
-        else:
-            file = Image.open(picture.path)
-            info, shown = file.info, frames_of(file.convert("RGB"))
-    rng = np.random.default_rng(picture.seed)
-    whole, crops = (np.concatenate(each) for each in zip(*map(seen_in, shown)))
-    of_frames = [
-        {
-            "detail_energy": detail_energy(frame, NATIVE),
-            "texture": texture_distance(fine_patches(frame, rng), true_patches(picture.side)),
-            "fidelity_db": fidelity(frame, native),
-            **{figure.__name__: figure(frame, native) for figure in (off_colour, ghosts, grass, seams)},
-        }
-        for frame, native in zip(shown, base)
-    ]
-    means = {name: [figures[name] for figures in of_frames if figures[name] is not None] for name in of_frames[0]}
+        base = Image.open(replace(picture, method=NATIVE_PICTURE, side=NATIVE).path).convert("RGB")
+        enlarged = picture.method == ENLARGED
+        shown = (
+            base.resize((picture.side,) * 2, Image.Resampling.LANCZOS) if enlarged else Image.open(picture.path).convert("RGB")
+        )
+    patches = fine_patches(shown, np.random.default_rng(picture.seed))
+    whole, crops = seen_in(shown)
     return {
         "seed": picture.seed,
-        "parts": [parts(frame) for frame in shown],
-        **{name: float(np.mean(values)) if values else None for name, values in means.items()},
-        "movement": movement(shown, base),
-        "flicker": flicker(shown, base),
-        "seconds": float(info["seconds"]) if "seconds" in info else None,
-        "commit": info.get("commit"),
+        "parts": parts(shown),
+        "detail_energy": detail_energy(shown, NATIVE),
+        "texture": texture_distance(patches, true_patches(picture.side)),
+        "fidelity_db": fidelity(shown, base),
+        **{figure.__name__: figure(shown, base) for figure in (off_colour, ghosts, grass, seams)},
+        "seconds": float(shown.info["seconds"]) if "seconds" in shown.info else None,
+        "commit": shown.info.get("commit"),
         "whole": whole,
         "crops": crops,
     }

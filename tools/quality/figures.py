@@ -99,31 +99,6 @@ def seams(picture: Image.Image, native: Image.Image) -> float:
     return float(np.abs(step[weight > 0.9] / weight[weight > 0.9]).max(initial=0))
 
 
-def frames_of(picture: Image.Image) -> list[Image.Image]:
-    """The frames of a clip, which lie side by side; a picture is its only one."""
-    side = picture.height
-    return [picture.crop((left, 0, left + side, side)) for left in range(0, picture.width, side)]
-
-
-def movement(clip: list[Image.Image], native: list[Image.Image]) -> float | None:
-    """How much changes from frame to frame beside the native clip, averaged down; 1 moves as much. None of a picture."""
-    if len(clip) == 1:
-        return None
-    changes = [
-        np.abs(np.diff([_low(_averaged(a, b)) for a, b in zip(frames, native)], axis=0)).mean() for frames in (clip, native)
-    ]
-    return float(changes[0] / changes[1])
-
-
-def flicker(clip: list[Image.Image], native: list[Image.Image]) -> float | None:
-    """Change from frame to frame, averaged down, where every native frame is flat: in levels of 255. None of a picture."""
-    if len(clip) == 1:
-        return None
-    still = np.all([_flat(frame) for frame in native], axis=0)
-    change = np.abs(np.diff([_low(_averaged(a, b)) for a, b in zip(clip, native)], axis=0))
-    return float(change[:, still].mean()) if still.any() else None
-
-
 def _low(rgb: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(rgb, (4, 4, 0))
 

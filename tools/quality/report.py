@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from features import excess_kid
-from figures import bootstrap, frames_of, wilson
+from figures import bootstrap, wilson
 from PIL import Image, ImageDraw, ImageFont
 
 SHOWN, THUMBNAIL, MARGIN, FONT = 6, 160, 4, 15  # seeds and px of a contact sheet
@@ -22,8 +22,6 @@ VALUES = {  # and how it is written
     "texture": ("texture", ".2f"),
     "grass": ("grass", ".2f"),
     "seams": ("seams", ".1f"),
-    "movement": ("movement", ".2f"),
-    "flicker": ("flicker", ".1f"),
     "fidelity_db": ("fidelity, dB", ".1f"),
     "seconds": ("seconds", ".1f"),
 }
@@ -36,8 +34,8 @@ def summary(rows: list[dict], truths: list[dict], reference: list[tuple]) -> dic
     """
     true = np.mean([10 * np.log10(row["detail_energy"]) for row in truths])
     shares = {
-        "one_character": sum(all(parts == (2, 1) for parts in row["parts"]) for row in rows),
-        "repeated_parts": sum(any(pupils > 2 or mouths > 1 for pupils, mouths in row["parts"]) for row in rows),
+        "one_character": sum(row["parts"] == (2, 1) for row in rows),
+        "repeated_parts": sum(row["parts"][0] > 2 or row["parts"][1] > 1 for row in rows),
     }
     values = {name: [row[name] for row in rows if row.get(name) is not None] for name in (*SHARES, *VALUES)}
     values["detail_db"] = [10 * np.log10(row["detail_energy"]) - true for row in rows]
@@ -86,16 +84,14 @@ def table(rows: dict[str, dict]) -> str:
 
 
 def contact_sheet(methods: dict[str, list[Path]]) -> Image.Image:
-    """A row of the first seeds' pictures for each method, with its name above; of a clip's frames the first, one between and the last."""
+    """A row of the first seeds' pictures for each method, with its name above."""
     height = THUMBNAIL + FONT + 2 * MARGIN
     sheet = Image.new("RGB", (SHOWN * (THUMBNAIL + MARGIN) + MARGIN, len(methods) * height), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
     for row, (name, paths) in enumerate(methods.items()):
         pen.text((MARGIN, row * height + 2), name, "black", font)
-        clips = (frames_of(Image.open(path)) for path in paths[:SHOWN])
-        frames = [frame for clip in clips for frame in (clip if len(clip) == 1 else (clip[0], clip[len(clip) // 2], clip[-1]))]
-        for column, frame in enumerate(frames[:SHOWN]):
-            picture = frame.resize((THUMBNAIL,) * 2, Image.Resampling.LANCZOS)
+        for column, path in enumerate(paths[:SHOWN]):
+            picture = Image.open(path).resize((THUMBNAIL,) * 2, Image.Resampling.LANCZOS)
             sheet.paste(picture, (MARGIN + column * (THUMBNAIL + MARGIN), row * height + FONT + MARGIN))
     return sheet
 
@@ -104,13 +100,12 @@ def write_page(page: Path, network: str, figures: dict, pictures: dict, settings
     """Replace what stands between the page's markers of a network; a sheet of each size lies in the folder `images` beside it."""
     text, sections = page.read_text("utf-8"), []
     for side, rows in figures.items():
-        name = f"{page.stem}_{network}_{side}.jpg".lower().replace(" ", "_")
-        picture = page.parent / "images" / name
+        picture = page.parent / "images" / f"{page.stem}_{network.lower()}_{side}.jpg"
         contact_sheet(pictures[side]).save(picture, quality=85)
         sections += [
             f"### {title(network, side, *settings)}",
             table(rows),
-            f"![The first seeds by every method](images/{picture.name})",
+            f"![Seeds 0 to 5 of every method](images/{picture.name})",
         ]
     first, last = f"<!-- {network} -->", f"<!-- /{network} -->"
     before, _, after = text.partition(first)

@@ -19,7 +19,6 @@ import comfy.utils
 import comfyui_version
 import families
 import torch
-from freescale.nodes.demo.config import U_NET, VIDEO
 from freescale.nodes.demo.demo_model import FreeScaleDemoModel
 from freescale.nodes.host.demo import FOLDER as DEMO_FOLDER
 from freescale.nodes.host.family import family_of
@@ -58,13 +57,13 @@ class Checkpoint:
 
 
 def demo(methods: tuple[str, ...], frames: int = 1) -> Checkpoint:
-    """The embedded model; for clips the one that draws them."""
+    """The embedded model; frames are pictures that know nothing of each other."""
 
     def encode(prompt: str) -> tuple[list, list]:
         return FreeScaleDemoModel.execute(**demo_conditions(prompt)).args[1:3]
 
-    model, *_, vae = FreeScaleDemoModel.execute("no", 0.1, "portrait", U_NET if frames == 1 else VIDEO).args
-    weights = sha256([DEMO_FOLDER / f"{name}.safetensors" for name in ("model", *["motion"] * (frames > 1))])
+    model, *_, vae = FreeScaleDemoModel.execute("no", 0.1, "portrait").args
+    weights = sha256([DEMO_FOLDER / "model.safetensors"])
     return Checkpoint(model, vae, encode, dict.fromkeys((REFERENCE, *methods), DEMO_CFG), weights, frames)
 
 

@@ -18,7 +18,7 @@ CFG, FPS, VIDEOCRAFTER_FRAMES = 12.0, 28, 16  # the frames a second are not in t
 
 
 def load(name: str) -> Checkpoint:
-    """VideoCrafter2 by the pack's loader, or the embedded video U-Net.
+    """VideoCrafter2 by the pack's loader, or the embedded model, whose frames are pictures that know nothing of each other.
 
     Trouble where it is none to draw with.
     """

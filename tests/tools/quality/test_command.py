@@ -5,9 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from PIL import Image
-
 from tools.folders import ROOT
 
 PAGE = "# Quality\n\n<!-- U-Net -->\nold\n<!-- /U-Net -->\n\nText below.\n"
@@ -49,33 +46,6 @@ def test_tiles_drawn_again_by_the_transformer_keep_the_picture_and_sharpen_it(tm
     tiled, enlarged = figures["tiled re-drawing"], figures["native picture, enlarged"]
     assert tiled["fidelity_db"]["value"] > 25 and tiled["off_colour"]["value"] < 0.02
     assert tiled["detail_db"]["value"] > enlarged["detail_db"]["value"] + 6
-
-
-# The clips' network in two steps and with two frames.
-OF_CLIPS = """
-import json, sys
-from dataclasses import replace
-from pathlib import Path
-sys.path[:0] = [str(Path("tools/quality").resolve()), str(Path.cwd())]
-import drawing
-network = "video U-Net"
-drawing.NETWORKS[network] = replace(drawing.NETWORKS[network], steps=2, frames=2)
-native, large = (drawing.Picture(Path(sys.argv[1]), network, "abc", method, side, 1) for method, side in (("native picture", 256), ("direct", 512)))
-shown = [drawing.draw(native), drawing.draw(large), *(replace(large, method=name) for name in ("true drawing", "native picture, enlarged"))]
-figures = [drawing.measured(each) for each in shown[1:]]
-print(json.dumps([{name: value for name, value in each.items() if name not in ("whole", "crops")} for each in figures]))
-"""
-
-
-def test_clips_lie_frame_beside_frame_and_are_measured_frame_by_frame(tmp_path):
-    done = subprocess.run([sys.executable, "-c", OF_CLIPS, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    sizes = {path.parent.name: Image.open(path).size for path in tmp_path.rglob("*.png")}
-    assert sizes == {"native picture": (512, 256), "direct": (1024, 512)}
-    direct, truth, enlarged = json.loads(done.stdout.splitlines()[-1])
-    assert truth["parts"] == [[2, 1]] * 2 and len(direct["parts"]) == 2
-    assert truth["movement"] == pytest.approx(1, abs=0.1) and enlarged["movement"] == pytest.approx(1, abs=0.01)
-    assert direct["fidelity_db"] < enlarged["fidelity_db"] and direct["seconds"] > 0
 
 
 def test_what_cannot_be_drawn_is_told(tmp_path):

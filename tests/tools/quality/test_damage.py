@@ -7,23 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 from features import SIDE, WIDTHS, excess_kid, kid, seen_in
-from figures import (
-    detail_energy,
-    fidelity,
-    fine_patches,
-    flicker,
-    frames_of,
-    ghosts,
-    grass,
-    movement,
-    off_colour,
-    parts,
-    seams,
-    texture_distance,
-)
+from figures import detail_energy, fidelity, fine_patches, ghosts, grass, off_colour, parts, seams, texture_distance
 from PIL import Image, ImageFilter
 
-from tools.demo_model.scenes import Scene, View, random_clip, random_scene, random_view, render
+from tools.demo_model.scenes import Scene, View, random_scene, random_view, render
 
 LARGE, DRAWINGS = 2 * SIDE, 40
 STRENGTHS = (0, 1, 2, 3)
@@ -130,30 +117,6 @@ def test_more_damage_is_a_larger_figure(figure, damages):
     for damage in damages:
         found = [np.mean([figure(damage(*drawing, strength), native) for drawing, native in pairs]) for strength in STRENGTHS]
         assert found == sorted(set(found)), f"{damage.__name__}: {found}"
-
-
-def test_a_clip_that_flickers_or_stands_still_is_told_from_a_true_one():
-    """Flicker and movement, in the mean of six clips beside the undamaged ones at the native size."""
-    rng, films = np.random.default_rng(0), [random_clip(np.random.default_rng(seed), "portrait", 4) for seed in range(6)]
-    native, large = ([[render(*frame, side) for frame in film] for film in films] for side in (SIDE, LARGE))
-    light = rng.choice([-1, 1], (6, 4))
-    brighter = lambda picture, by: Image.fromarray((np.asarray(picture, np.int16) + by).clip(0, 255).astype(np.uint8))  # noqa: E731
-    flickers = [
-        np.mean([
-            flicker([brighter(frame, strength * 3 * by) for frame, by in zip(clip, lights)], true)
-            for clip, true, lights in zip(large, native, light)
-        ])
-        for strength in STRENGTHS
-    ]  # fmt: skip
-    assert flickers == sorted(set(flickers)) and flickers[0] < 1
-    held = [
-        np.mean([movement([clip[n // step * step] for n in range(4)], true) for clip, true in zip(large, native)])
-        for step in (1, 2, 4)
-    ]
-    assert held[0] == pytest.approx(1, abs=0.02) and held[0] > held[1] > held[2] == 0
-    strip = Image.fromarray(np.concatenate([np.asarray(frame) for frame in native[0]], axis=1))
-    assert [np.asarray(frame).tolist() for frame in frames_of(strip)] == [np.asarray(frame).tolist() for frame in native[0]]
-    assert movement(native[0][:1], native[0][:1]) is None and flicker(native[0][:1], native[0][:1]) is None
 
 
 @pytest.mark.parametrize("hue", [0.3, 0.77])  # a sky as green as the meadow; a hat
