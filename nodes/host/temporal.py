@@ -1,4 +1,4 @@
-"""Layers between frames, inserted into ComfyUI's own U-Net, VideoCrafter2's and the demo model's, and what such models are given.
+"""Layers between frames, inserted into ComfyUI's own U-Net, VideoCrafter2's and the demo model's, and the noise of the latter.
 
 Frames are the batch's samples. It imports nothing of the pack, so that tools/demo_model/train_motion.py trains these very layers.
 """
@@ -6,8 +6,6 @@ Frames are the batch's samples. It imports nothing of the pack, so that tools/de
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import comfy.conds
-import comfy.model_base
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, TimestepEmbedSequential, UNetModel
@@ -89,15 +87,6 @@ class MotionLayer(torch.nn.Module):
         return self.transformer(x + self.pull(embedding)[..., None, None] * distance, frames)
 
 
-class FramesModel(comfy.model_base.BaseModel):
-    """All samples of a batch are the frames of one clip, as in the host's own video U-Net."""
-
-    def extra_conds(self, **kwargs) -> dict:
-        """Of the host, and how many frames there are."""
-        frames = comfy.conds.CONDConstant(kwargs["noise"].shape[0])
-        return {**super().extra_conds(**kwargs), "num_video_frames": frames}
-
-
 def mixed_noise(noise: Tensor, frames: int) -> Tensor:
     """Noise [B·frames, ...] of which SHARED of the power is the same in all frames of a clip (arXiv 2305.10474, mixed noise).
 
@@ -110,7 +99,7 @@ def mixed_noise(noise: Tensor, frames: int) -> Tensor:
 
 
 def insert(network: UNetModel, between: Callable[[torch.nn.Module], Iterable[torch.nn.Module]]) -> None:
-    """Let every layer of a U-Net's blocks be followed by what `between` makes for it, run by the patch BETWEEN_FRAMES."""
+    """Let every layer of a U-Net's blocks be followed by what `between` makes for it, run by BETWEEN_FRAMES or IN_MOTION."""
 
     def followed(block: Any) -> TimestepEmbedSequential:
         return TimestepEmbedSequential(*(each for layer in block for each in (layer, *between(layer))))
@@ -140,7 +129,7 @@ def _between_frames(layer: Callable, x: Tensor, *others) -> Tensor:
 
 
 def _in_motion(layer: Callable, x: Tensor, embedding: Tensor, *others) -> Tensor:
-    """So too."""
+    """As `_between_frames`, with the embedding."""
     return layer(x, others[-2], embedding)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import comfy.conds
 import comfy.model_base
 import comfy.model_management
 import comfy.sd
@@ -14,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..copies import tell_how_to_make
-from ..temporal import BETWEEN_FRAMES, FramesModel
+from ..temporal import BETWEEN_FRAMES
 from .network import FIRST_HEADS, VideoCrafterUNet, host_names
 from .sampling import VideoCrafterSampling
 
@@ -37,8 +38,8 @@ class _VideoCrafter2(comfy.supported_models.SD20):
     freescale_native = NATIVE
 
 
-class _VideoCrafter(FramesModel):
-    """The U-Net with its noise."""
+class _VideoCrafter(comfy.model_base.BaseModel):
+    """The U-Net with its noise; all samples of a batch are the frames of one clip, as in the host's own video U-Net."""
 
     def __init__(self, config: Any, fps: int, device: torch.device):
         super().__init__(config, comfy.model_base.ModelType.EPS, device=device, unet_model=VideoCrafterUNet)
@@ -47,6 +48,10 @@ class _VideoCrafter(FramesModel):
 
     def encode_adm(self, **kwargs) -> Tensor:
         return timestep_embedding(torch.tensor([self.fps]), self.adm_channels)
+
+    def extra_conds(self, **kwargs) -> dict:
+        frames = comfy.conds.CONDConstant(kwargs["noise"].shape[0])
+        return {**super().extra_conds(**kwargs), "num_video_frames": frames}
 
 
 def load_videocrafter(state_dict: dict[str, Tensor], fps: int) -> ModelPatcher:
