@@ -5,8 +5,9 @@ all tokens of the grid it is given, heads included. Windows and sub-grids are st
 the samples outermost, so that a host which splits a batch into its samples still can.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import groupby
 from math import prod
 
 import numpy as np
@@ -40,7 +41,7 @@ def local_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, views: np
 
     def inside(stack: range) -> Tensor:
         chosen = slice(stack.start, stack.stop)
-        queries, keys, values = (x[:, tokens[chosen].flatten()] for x in (q, k, v))
+        queries, keys, values = (x.index_select(1, tokens[chosen].flatten()) for x in (q, k, v))
         for x in (keys, values):
             x.masked_fill_(beyond[chosen].view(-1, 1), 0)
         queries, keys, values = (rearrange(x, "b (n t) c -> (b n) t c", n=len(stack)) for x in (queries, keys, values))
@@ -77,7 +78,9 @@ def block_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, shift: tu
     def inside(stack: range) -> Tensor:
         chosen, blocks = slice(stack.start, stack.stop), len(stack)
         own, seen = queries[chosen].flatten(), keys[chosen].flatten()
-        x, y, z = (rearrange(x[:, at], "b (n t) c -> (b n) t c", n=blocks) for x, at in ((q, own), (k, seen), (v, seen)))
+        x, y, z = (
+            rearrange(x.index_select(1, at), "b (n t) c -> (b n) t c", n=blocks) for x, at in ((q, own), (k, seen), (v, seen))
+        )
         return rearrange(attend(x, y, z, size), "(b n) t c -> b (n t) c", n=blocks)
 
     for stack, result in in_chunks(range(len(keys)), inside, size, stack_tokens(plan.grid)):
@@ -138,25 +141,43 @@ def global_attention(
 
 def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], strides: tuple[int, int], attend: Attend) -> Tensor:
     """The sub-grids [a::S_h, b::S_w], each attending to itself (C's fast mode); those of one shape share a call."""
-    q, k, v = (rearrange(x, "b (h w) c -> b h w c", h=grid[0]) for x in (q, k, v))
     out = torch.empty_like(v)
-    groups: dict[tuple[int, int], list[tuple[slice, ...]]] = {}
-    for a in range(min(strides[0], grid[0])):
-        for b in range(min(strides[1], grid[1])):
-            lattice = (slice(None), slice(a, None, strides[0]), slice(b, None, strides[1]))
-            h, w = q[lattice].shape[1:3]
-            groups.setdefault((h, w), []).append(lattice)
-    for size, lattices in groups.items():
+    for size, corners, lattice in kept_lattices(grid, strides, q.device):
+        tokens = corners[:, None] + lattice  # [n, h·w of a sub-grid]
 
-        def inside(chunk: list, size: tuple[int, int] = size) -> Tensor:
-            stacked = (torch.stack([x[lattice] for lattice in chunk], 1) for x in (q, k, v))
-            queries, keys, values = (rearrange(x, "b n h w c -> (b n) (h w) c") for x in stacked)
-            return attend(queries, keys, values, size)
+        def inside(stack: range, size: tuple[int, int] = size, tokens: Tensor = tokens) -> Tensor:
+            at, n = tokens[stack.start : stack.stop].flatten(), len(stack)
+            queries, keys, values = (rearrange(x.index_select(1, at), "b (n t) c -> (b n) t c", n=n) for x in (q, k, v))
+            return rearrange(attend(queries, keys, values, size), "(b n) t c -> b (n t) c", n=n)
 
-        for chunk, result in in_chunks(lattices, inside, size, chunk_tokens(grid)):
-            for lattice, x in zip(chunk, rearrange(result, "(b n) (h w) c -> n b h w c", n=len(chunk), h=size[0])):
-                out[lattice] = x
-    return rearrange(out, "b h w c -> b (h w) c")
+        for stack, result in in_chunks(range(len(tokens)), inside, size, chunk_tokens(grid)):
+            out.index_copy_(1, tokens[stack.start : stack.stop].flatten(), result)
+    return out
+
+
+@lru_cache(8)  # as kept_cells
+def kept_lattices(
+    grid: tuple[int, int], strides: tuple[int, int], device: torch.device
+) -> list[tuple[tuple[int, int], Tensor, Tensor]]:
+    """Of the sub-grids of each shape: it, the token at each one's corner, and the tokens of one from its corner on."""
+    (h, w), (step_h, step_w) = grid, strides
+
+    def alike(length: int, step: int) -> Iterator[tuple[int, np.ndarray]]:  # by their lengths, at most two
+        return (
+            (n, np.fromiter(starts, int))
+            for n, starts in groupby(range(min(step, length)), lambda a: len(range(a, length, step)))
+        )
+
+    with torch.inference_mode(False):
+        return [
+            (
+                (rows, columns),
+                torch.from_numpy((tops[:, None] * w + lefts).flatten()).to(device),
+                torch.from_numpy((step_h * np.arange(rows)[:, None] * w + step_w * np.arange(columns)).flatten()).to(device),
+            )
+            for rows, tops in alike(h, step_h)
+            for columns, lefts in alike(w, step_w)
+        ]
 
 
 def scale_fusion(

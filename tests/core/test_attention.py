@@ -163,17 +163,18 @@ def test_a_layer_is_few_operations_whatever_the_number_of_windows(native, scale,
 
 @pytest.mark.parametrize("scale", [4, 8])
 def test_a_layer_with_blocks_is_few_operations_too(scale):
-    """At SDXL's own sizes."""
+    """At SDXL's own sizes; Fast's sub-grids in four chunks beside them."""
     side = 64 * scale
     q, k, v = (torch.empty(1, side * side, WIDTH, device="meta") for _ in range(3))
     blocks = partial(block_attention, plan=window_plan(side, side, float(scale)), shift=(3, 5))
 
-    def layer():
-        scale_fusion(q, k, v, (side, side), blocks, scale, lambda q, k, v, grid: torch.empty_like(q))
+    def layer(strides=None):
+        scale_fusion(q, k, v, (side, side), blocks, scale, lambda q, k, v, grid: torch.empty_like(q), strides)
 
-    layer()  # makes what is kept
-    with torch.inference_mode():
-        assert operators(layer) == 45
+    for strides, operations in ((None, 45), ((scale, scale), 66)):
+        layer(strides)  # makes what is kept
+        with torch.inference_mode():
+            assert operators(partial(layer, strides)) == operations
 
 
 ELSEWHERE = {"device": property(lambda _: torch.device("mps"))}
