@@ -43,6 +43,12 @@ def client_knows(word: str) -> bool:
 
 RENDERERS = ["classic canvas", *["Nodes 2.0"] * client_knows(NODES_2)]
 
+UNKNOWN_NODES = """() => app.graph._nodes.filter(
+    n => n.has_errors || !LiteGraph.registered_node_types[n.type]).map(n => n.type)"""
+COMPLAINTS = """() => [...document.querySelectorAll('[role=dialog], .p-dialog, [role=status], [role=alert]')].map(
+    c => c.innerText).filter(t => t)"""
+SAVE = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"  # as into a file, where nothing is undefined
+
 FIT_VIEW = """top => {
     const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),
                    ...app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]])]
@@ -145,6 +151,11 @@ def alone(kind: str, **more) -> dict:
     return {"version": 0.4, "last_node_id": 1, "last_link_id": 0, "nodes": [node], "links": []}
 
 
+def values(graph: dict) -> dict:
+    """Of a graph that the editor saved: each node's widget values."""
+    return {node["id"]: node.get("widgets_values") or [] for node in graph["nodes"]}
+
+
 def show(client, graph: dict) -> None:
     """Open a graph in the editor, zoomed, and wait for that: newer clients set the view late, over any set meanwhile."""
     x, y = graph["nodes"][0]["pos"]
@@ -152,6 +163,13 @@ def show(client, graph: dict) -> None:
     client.evaluate("graph => app.loadGraphData(graph)", {**graph, "extra": {**graph.get("extra", {}), "ds": view}})
     opened = "([count, scale]) => app.graph._nodes.length === count && app.canvas.ds.scale === scale"
     client.wait_for_function(opened, arg=[len(graph["nodes"]), view["scale"]])
+
+
+def open_template(client, graph: dict) -> None:
+    """Open a graph as the client's gallery does, and wait until it shows in the client's own view of it."""
+    client.evaluate("app.canvas.ds.scale = 0.1234")  # nobody's
+    client.evaluate("graph => app.loadGraphData(graph, true, true, null, { openSource: 'template' })", graph)
+    client.wait_for_function("app.canvas.ds.scale !== 0.1234")
 
 
 def fit_view(client, top: int = 130) -> None:

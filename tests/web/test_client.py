@@ -1,40 +1,10 @@
-"""The workflows in ComfyUI's own web client: they open whole, survive a save, send the right prompt, and run."""
+"""What the pack shows in ComfyUI's own web client."""
 
 import re
 
 import pytest
-from editor import NAMES, alone, fit_view, open_help, saved, set_values, show
+from editor import COMPLAINTS, SAVE, UNKNOWN_NODES, alone, open_help, saved, set_values, show, values
 
-from tools.workflows import to_prompt
-
-UNKNOWN_NODES = """() => app.graph._nodes.filter(
-    n => n.has_errors || !LiteGraph.registered_node_types[n.type]).map(n => n.type)"""
-COMPLAINTS = """() => [...document.querySelectorAll('[role=dialog], .p-dialog, [role=status], [role=alert]')].map(
-    c => c.innerText).filter(t => t)"""
-NOTES_CUT_OFF = """() => app.graph._nodes.filter(n => n.type === 'MarkdownNote').filter(n => {
-    const root = n.widgets[0].element
-    return [root, ...root.querySelectorAll('div')].some(e => e.scrollHeight > e.clientHeight + 2)
-}).map(n => n.title)"""
-OVERLAPS = """() => {
-    const boxes = [...document.querySelectorAll('[data-node-id]')].map(e => [e.dataset.nodeId, e.getBoundingClientRect()])
-    return boxes.flatMap(([i, a]) => boxes.filter(([j, b]) => i < j && a.left < b.right && b.left < a.right &&
-        a.top < b.bottom && b.top < a.bottom).map(([j]) => [i, j]))
-}"""
-OUT_OF_FRAME = """() => {
-    const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect()
-    const at = (x, y) => [canvas.left + (x + view.offset[0]) * view.scale, canvas.top + (y + view.offset[1]) * view.scale]
-    return app.graph._groups.flatMap(({title, pos, size}) => {
-        const [left, top] = at(pos[0], pos[1]), [right, bottom] = at(pos[0] + size[0], pos[1] + size[1])
-        return [...document.querySelectorAll('[data-node-id]')].filter(element => {
-            const box = element.getBoundingClientRect(), x = (box.left + box.right) / 2, y = (box.top + box.bottom) / 2
-            const inside = left < x && x < right && top < y && y < bottom
-            return inside && (box.left < left || box.top < top || box.right > right || box.bottom > bottom)
-        }).map(element => [title, element.dataset.nodeId])
-    })
-}"""
-TOO_SMALL = """() => app.graph._nodes.filter(
-    n => n.size[0] < n.computeSize()[0] || n.size[1] < n.computeSize()[1]).map(n => n.type)"""
-SAVE = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"  # as into a file, where nothing is undefined
 NAMED_VALUES = """() => app.graph._nodes.map(
     n => [n.id, (n.widgets ?? []).filter(w => w.name !== 'stage_text' && !w.name.startsWith('$$')).map(w => [w.name, w.value])])"""
 NODE_SIDE = "() => app.graph._nodes[0].size[0] * app.canvas.ds.scale"  # of a square one, on the screen
@@ -43,54 +13,6 @@ PICTURE_WIDTH = """([id, nodes2]) => {
     const found = nodes2 ? [...document.querySelectorAll(`[data-node-id="${id}"] img`)] : app.graph.getNodeById(id).imgs ?? []
     return found.find(i => i.naturalWidth)?.naturalWidth
 }"""
-
-
-@pytest.fixture(scope="module", params=NAMES)
-def opened(request, client) -> dict:
-    """A workflow, open in the client."""
-    graph = saved(request.param)
-    show(client, graph)
-    fit_view(client)
-    client.wait_for_timeout(700)  # until everything is drawn, warnings too
-    return {"name": request.param, **graph}
-
-
-def values(graph: dict) -> dict:
-    """Each node's widget values."""
-    return {node["id"]: node.get("widgets_values") or [] for node in graph["nodes"]}
-
-
-def test_opens_whole(client, opened):
-    assert client.evaluate(UNKNOWN_NODES) == []
-    assert client.evaluate(COMPLAINTS) == []
-    assert client.faults == []
-
-
-def test_looks_tidy(client, opened, artifacts):
-    client.screenshot(path=artifacts / f"{opened['name']}{'_nodes2' if client.nodes_2 else ''}.png")
-    if client.nodes_2:  # nodes grow with their content
-        assert client.evaluate("document.querySelectorAll('[data-node-id]').length") == len(opened["nodes"])
-        assert client.evaluate(OVERLAPS) == []
-        assert client.evaluate(OUT_OF_FRAME) == []
-    else:
-        assert client.evaluate(TOO_SMALL) == []
-        assert client.evaluate(NOTES_CUT_OFF) == []
-
-
-def test_survives_a_save(client, opened):
-    again = client.evaluate(SAVE)
-    before = values(opened)
-    # A newer host's node may have more widgets than the file, at its end.
-    assert {node: kept[: len(before[node])] for node, kept in values(again).items()} == before
-    assert sorted(again["links"]) == sorted(opened["links"])
-    assert {n["id"]: n["type"] for n in again["nodes"]} == {n["id"]: n["type"] for n in opened["nodes"]}
-
-
-def test_sends_the_prompt_that_the_tools_send(client, server, opened):
-    sent, expected = client.evaluate("app.graphToPrompt()")["output"], to_prompt(opened, server.object_info)
-    for node in (*sent.values(), *expected.values()):
-        del node["_meta"]  # the title, which newer clients spell their own way
-    assert sent == expected
 
 
 def test_the_demo_runs_and_its_pictures_arrive(client):
