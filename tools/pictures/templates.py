@@ -113,7 +113,7 @@ def shown(server: Server, name: str) -> By:
 # ---------------------------------------------------------------- pictures of a run
 
 FACE = (0.42, 0.26, 0.48)  # left, top and side of what a thumbnail shows enlarged, as shares of the picture's side
-DIRECT, STAGES = "Save direct sampling (1024 px)", "Save every stage (512 and 1024 px)"
+DIRECT, STAGES = "Save direct sampling (1024 px)", "Save every stage"
 
 
 def fitted(picture: Image.Image, px: int = THUMBNAIL) -> Image.Image:
@@ -160,7 +160,7 @@ FROM_RUNS: dict[str, tuple[str, Callable[[By], Image.Image]]] = {
     "workflows/freescale_region_detail.jpg": ("freescale_region_detail", region_thumbnail),
     "workflows/freescale_region_detail_sdxl.jpg": ("freescale_region_detail_sdxl", region_thumbnail),
     "workflows/freescale_region_prompt.jpg": (
-        "freescale_region_prompt", lambda by: fitted(by["Save the cascade's picture (512 px)"][0])
+        "freescale_region_prompt", lambda by: fitted(by["Save 512 px"][0])
     ),
     "workflows/freescale_sdxl_4k.jpg": (
         "freescale_sdxl_4k",
