@@ -43,7 +43,8 @@ def workers(pytest_args: list[str]) -> list[str]:
     """How many processes share the tests: one a core, unless the person says something about it."""
     if any(word.startswith(OWN_WORKERS) for word in pytest_args):
         return []
-    return ["-n", str(min(physical_cores(), MOST_WORKERS)), "--dist", "loadfile"]
+    # In their order, as a file of one long test would otherwise come last and keep one core alone.
+    return ["-n", str(min(physical_cores(), MOST_WORKERS)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def threads() -> dict[str, str]:

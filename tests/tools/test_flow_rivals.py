@@ -14,7 +14,7 @@ from PIL import Image
 @pytest.fixture(scope="module")
 def work():
     model, positive, negative, vae = FreeScaleDemoModel.execute("no", 0.58, "portrait", "transformer").args
-    return Work(model, positive, negative, vae, (256, 256), 2, seed=1, steps=8, cfg=4.0, scheduler="simple", denoise=0.75)
+    return Work(model, positive, negative, vae, (256, 256), 2, seed=1, steps=5, cfg=4.0, scheduler="simple", denoise=0.75)
 
 
 def image(pixels: torch.Tensor) -> Image.Image:
@@ -41,8 +41,7 @@ def test_a_haar_band_is_the_mean_of_cells_that_move():
 def test_the_native_picture_guides_the_large_one(work, method):
     with torch.inference_mode():
         native, guided, direct = (image(each) for each in (work.picture(work.base()), method(work), work.direct(work.model)))
-        again = image(method(work))
-    assert guided.size == (512, 512) and again.tobytes() == guided.tobytes()
+    assert guided.size == (512, 512)
     assert fidelity(guided, native) > fidelity(direct, native) + 3
 
 
@@ -53,4 +52,6 @@ def test_each_stage_is_guided_by_the_one_before(work):
         large = image(flow_rivals.hiflow(replace(work, times=4)))
         native = image(work.picture(work.base()))
         assert torch.equal(work.base()["samples"], before)
+        small, again = (image(flow_rivals.hiflow(replace(work, steps=2))) for _ in range(2))
+        assert small.tobytes() == again.tobytes()
     assert large.size == (1024, 1024) and fidelity(large, native) > 15
