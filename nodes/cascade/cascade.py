@@ -19,7 +19,6 @@ from ..host.stage.plan import (
     require_one_source,
     require_sampler,
     require_source,
-    warn_of_nothing,
 )
 from .inputs import SETTINGS, SOURCES
 from .stage import NAME, FreeScaleCascadeStage
@@ -117,7 +116,6 @@ class SelfCascadeUpscale(io.ComfyNode):
     ) -> list[tuple[int, int]]:
         """(height, width) px of each stage, once all of them are known to be possible."""
         height, width = require_source(NAME, model, vae, latent_image, image)
-        warn_of_nothing(NAME, latent_image)
         family = family_of(model, NAME)
         require_enlargeable(NAME, family, positive=positive, negative=negative)
         sizes = parsed(NAME, "stages", stages, lambda text: stage_sizes(text, height, width, family.side_step))

@@ -65,6 +65,7 @@ def test_a_leap_and_an_empty_latent_are_told(comfy):
     prompt[cascade]["inputs"]["latent_image"] = ["empty", 0]
     text = comfy.run(prompt).all(MESSAGE)[0]["text"]
     assert "3x at once leaves little of the picture to hold on to; 2x, 2x keeps more" in text
+    assert "latent_image: it is empty. Wire the LATENT of a sampler" in text
     log = comfy.server.log.read_text("utf-8", "replace")
     assert "FreeScale Cascade: 3x at once leaves little" in log
     assert "FreeScale Cascade › latent_image: it is empty. Wire the LATENT of a sampler" in log

@@ -20,7 +20,7 @@ def test_what_follows_test_belongs_to_pytest():
 @pytest.mark.parametrize("cores, number", [(1, "1"), (2, "2"), (4, "4"), (64, "4")])
 def test_a_worker_for_each_core_up_to_four(monkeypatch, cores, number):
     monkeypatch.setattr(testing, "physical_cores", lambda: cores)
-    assert testing.workers(["tests/core", "-k", "square"]) == ["-n", number, "--dist", "loadfile"]
+    assert testing.workers(["tests/core", "-k", "square"]) == ["-n", number, "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 @pytest.mark.parametrize("own", ["-n3", "--numprocesses=3", "-s", "-sv", "--capture=no", "--pdb"])

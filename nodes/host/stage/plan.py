@@ -1,6 +1,5 @@
 """What a stage is asked for, and whether it can be done: checked before any work starts."""
 
-import logging
 from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
@@ -10,7 +9,6 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ....freescale_core.schedule import stage_sigmas
-from ..checks import film_of
 from ..errors import bad_input
 from ..family import Family, family_of
 from .samplers import require_blendable
@@ -107,12 +105,6 @@ def require_aspect(node: str, detail_map: torch.Tensor, height: int, width: int)
             "Paint it on a picture of the same aspect ratio"
         )
         raise bad_input(node, "detail_map", f"{own_width}x{own_height}", problem)
-
-
-def warn_of_nothing(node: str, latent: dict | None) -> None:
-    """Say it where a latent is empty, as Empty Latent Image gives it: a stage would enlarge a grey picture."""
-    if latent is not None and not film_of(latent).any():
-        logging.warning(f"{node} › latent_image: it is empty. Wire the LATENT of a sampler, which holds a picture.")
 
 
 def require_sampler(node: str, name: str) -> None:

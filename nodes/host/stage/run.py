@@ -72,12 +72,13 @@ def run_stage(
 def _run_stage(node, model, positive, negative, vae, stage, latent, image, show) -> tuple[torch.Tensor, dict]:
     sigmas, family = plan_sigmas(node, model, stage), family_of(model, node)
     size = family.latent_size(stage.height, stage.width)
-    nest, sound = None, []
+    nest, sound, nothing = None, [], ""
     if latent:
         samples = latent["samples"]
         if samples.is_nested:  # a film with its sound, which is heard and stays as it is
             nest, (samples, *sound) = type(samples), samples.unbind()
         latent = {**latent, "samples": family.as_latent(samples)}
+        nothing = _told_of_nothing(node, samples)
     steps, enlarged = len(sigmas) - 1, family.enlarged(*size)
     frames = frames_at_once(family, vae, latent, image)
     memory = f"{memory_text(family.call_bytes(at_once(model, frames), stage.height, stage.width))} beside the model"
@@ -87,7 +88,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         memory += f" and {memory_text(size_of_all)} of RAM for the film's pictures"
     inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
     before = family.picture_size(*latent["samples"].shape[-2:]) if image is None else image.shape[1:3]
-    show(f"{steps} steps, at least {memory}{inactive}{_told_of_a_leap(node, stage, before)}{first_step_text()}")
+    show(f"{steps} steps, at least {memory}{inactive}{nothing}{_told_of_a_leap(node, stage, before)}{first_step_text()}")
     z = _finite(reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
     shape = z.shape  # of the film alone
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
@@ -121,6 +122,15 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
     film = _finite(samples.unbind()[0] if nest else samples, node, stage, OF_THE_SAMPLER)
     picture = _finite(pictures.decode(vae, film, stage.vae_tiling), node, stage, OF_THE_VAE)
     return picture, {**carried, "samples": nest([film, *sound]) if nest else film}
+
+
+def _told_of_nothing(node: str, samples: torch.Tensor) -> str:
+    """What is said of a latent without a picture, as Empty Latent Image gives it: a stage would enlarge a grey one."""
+    if samples.any():
+        return ""
+    advice = "it is empty. Wire the LATENT of a sampler, which holds a picture"
+    logging.warning(f"{node} › latent_image: {advice}.")
+    return f". latent_image: {advice}"
 
 
 def _told_of_a_leap(node: str, stage: Stage, before: tuple[int, int]) -> str:
