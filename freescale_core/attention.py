@@ -84,7 +84,7 @@ def block_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, shift: tu
         return rearrange(attend(x, y, z, size), "(b n) t c -> b (n t) c", n=blocks)
 
     for stack, result in in_chunks(range(len(keys)), inside, size, stack_tokens(plan.grid)):
-        out.index_copy_(1, places[stack.start : stack.stop].flatten(), result)
+        put_rows(out, places[stack.start : stack.stop].flatten(), result)
     return out[:, :-1]
 
 
@@ -132,6 +132,14 @@ def add_rows(total: Tensor, places: Tensor, rows: Tensor) -> None:
             total[:, place] += row
 
 
+def put_rows(out: Tensor, places: Tensor, rows: Tensor) -> None:
+    """out[:, places] = rows; where nobody reads them, places may be alike. MPS has index_copy_ since PyTorch 2.8, and slow."""
+    if out.device.type in ("cpu", "cuda", "meta"):
+        out.index_copy_(1, places, rows)
+    else:
+        out[:, places] = rows
+
+
 def global_attention(
     q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], attend: Attend, strides: tuple[int, int] | None = None
 ) -> Tensor:
@@ -151,7 +159,7 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
             return rearrange(attend(queries, keys, values, size), "(b n) t c -> b (n t) c", n=n)
 
         for stack, result in in_chunks(range(len(tokens)), inside, size, chunk_tokens(grid)):
-            out.index_copy_(1, tokens[stack.start : stack.stop].flatten(), result)
+            put_rows(out, tokens[stack.start : stack.stop].flatten(), result)
     return out
 
 
@@ -162,19 +170,17 @@ def kept_lattices(
     """Of the sub-grids of each shape: it, the token at each one's corner, and the tokens of one from its corner on."""
     (h, w), (step_h, step_w) = grid, strides
 
-    def alike(length: int, step: int) -> Iterator[tuple[int, np.ndarray]]:  # by their lengths, at most two
-        return (
-            (n, np.fromiter(starts, int))
-            for n, starts in groupby(range(min(step, length)), lambda a: len(range(a, length, step)))
-        )
+    def alike(length: int, step: int) -> Iterator[tuple[int, Tensor]]:
+        """How long, and where those begin that are: at most two lengths."""
+        lengths = groupby(range(min(step, length)), lambda start: len(range(start, length, step)))
+        return ((n, torch.tensor(list(starts))) for n, starts in lengths)
+
+    def tokens(down: Tensor, right: Tensor) -> Tensor:
+        return (down[:, None] * w + right).flatten().to(device)
 
     with torch.inference_mode(False):
         return [
-            (
-                (rows, columns),
-                torch.from_numpy((tops[:, None] * w + lefts).flatten()).to(device),
-                torch.from_numpy((step_h * np.arange(rows)[:, None] * w + step_w * np.arange(columns)).flatten()).to(device),
-            )
+            ((rows, columns), tokens(tops, lefts), tokens(step_h * torch.arange(rows), step_w * torch.arange(columns)))
             for rows, tops in alike(h, step_h)
             for columns, lefts in alike(w, step_w)
         ]

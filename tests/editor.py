@@ -49,17 +49,6 @@ COMPLAINTS = """() => [...document.querySelectorAll('[role=dialog], .p-dialog, [
     c => c.innerText).filter(t => t)"""
 SAVE = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"  # as into a file, where nothing is undefined
 
-FIT_VIEW = """top => {
-    const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),
-                   ...app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]])]
-    const [x0, y0, x1, y1] = [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
-    const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect()
-    view.scale = Math.min((canvas.width - 110) / (x1 - x0), (canvas.height - top - 20) / (y1 - y0), 1)
-    view.offset[0] = 80 / view.scale - x0
-    view.offset[1] = top / view.scale - y0
-    app.canvas.setDirty(true, true)
-}"""
-
 
 def furnish(workdir: Path) -> None:
     """What the workflows name, or the client would complain: models, without weights, and a picture."""
@@ -165,16 +154,17 @@ def show(client, graph: dict) -> None:
     client.wait_for_function(opened, arg=[len(graph["nodes"]), view["scale"]])
 
 
+def fits_templates(client) -> bool:
+    """Whether the client fits a template into its window, as newer ones do, rather than restore the view that is saved with it."""
+    return client.evaluate("window.__COMFYUI_FRONTEND_VERSION__.split('.').map(Number)") >= [1, 58]  # the oldest of them known
+
+
 def open_template(client, graph: dict) -> None:
-    """Open a graph as the client's gallery does, and wait until it shows in the client's own view of it."""
-    client.evaluate("app.canvas.ds.scale = 0.1234")  # nobody's
+    """Open a graph as the client's gallery does, and wait until it shows in the view that the client chose."""
+    passing = [0.1234, *[graph["extra"]["ds"]["scale"]] * fits_templates(client)]
+    client.evaluate("scale => { app.canvas.ds.scale = scale }", passing[0])
     client.evaluate("graph => app.loadGraphData(graph, true, true, null, { openSource: 'template' })", graph)
-    client.wait_for_function("app.canvas.ds.scale !== 0.1234")
-
-
-def fit_view(client, top: int = 130) -> None:
-    """The whole graph on the canvas, `top` px below its edge."""
-    client.evaluate(FIT_VIEW, top)
+    client.wait_for_function("passing => !passing.includes(app.canvas.ds.scale)", arg=passing)
 
 
 def set_values(client, **wanted) -> None:

@@ -7,7 +7,14 @@ import oracle
 import pytest
 import torch
 from freescale.freescale_core import chunks
-from freescale.freescale_core.attention import add_rows, block_attention, local_attention, scale_fusion, strided_attention
+from freescale.freescale_core.attention import (
+    add_rows,
+    block_attention,
+    local_attention,
+    put_rows,
+    scale_fusion,
+    strided_attention,
+)
 from freescale.freescale_core.blur import blur_tokens, fold_feature_blur
 from freescale.freescale_core.windows import drawn_below_2_32, fixed_views, jittered_views, window_plan
 from hypothesis import example, given
@@ -189,6 +196,13 @@ def test_rows_of_one_place_are_added_in_their_order(on):
     total = torch.zeros(2, 4, 3)
     add_rows(total.as_subclass(on), places, rows)
     assert total[0, :, 0].tolist() == total[1, :, 2].tolist() == [1, 1, 1, 0]  # in another order 2 or 0 at the third place
+
+
+@pytest.mark.parametrize("on", [{}, ELSEWHERE], ids=["CPU", "elsewhere"])
+def test_rows_are_put_into_their_places(on):
+    out = torch.zeros(2, 4, 3)
+    put_rows(out.as_subclass(type("On", (torch.Tensor,), on)), torch.tensor([3, 0]), torch.arange(12.0).view(2, 2, 3))
+    assert out[1].tolist() == [[9, 10, 11], [0, 0, 0], [0, 0, 0], [6, 7, 8]]
 
 
 @given(sides, sides, ratios, keys)

@@ -2,10 +2,10 @@
 
 from io import BytesIO
 
-from editor import fit_view, show
+from editor import show
 from PIL import Image
 
-BELOW_MENUS, MARGIN, WIDTH = 190, 24, 1600  # px
+MARGIN, WIDTH = 24, 1600  # px
 ARRIVE = """outputs => {
     for (const [node, output] of Object.entries(outputs).filter(([node]) => app.graph.getNodeById(node)))
         app.api.dispatchCustomEvent('executed', { node, display_node: node, prompt_id: '', output })
@@ -20,9 +20,19 @@ BOX = """types => {
         const element = document.querySelector(`[data-node-id="${n.id}"]`), b = element?.getBoundingClientRect()
         return b ? [b.left, b.top, b.right, b.bottom] : place(n.pos[0], n.pos[1] - 30, n.size[0], 30 + (n.flags.collapsed ? 0 : n.size[1]))
     })
-    if (!types.length) boxes.push(...app.graph._groups.map(g => place(...g.pos, ...g.size)),
-                                  ...[...app.graph.reroutes.values()].map(r => place(r.pos[0] - 10, r.pos[1] - 10, 20, 50)))
+    if (!types.length) boxes.push(...app.graph._groups.map(g => place(...g.pos, ...g.size)))
     return [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
+}"""
+# The whole graph on the canvas, below the menus.
+FIT_VIEW = """() => {
+    const boxes = [...app.graph._nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]),
+                   ...app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]])]
+    const [x0, y0, x1, y1] = [0, 1, 2, 3].map(i => Math[i < 2 ? 'min' : 'max'](...boxes.map(b => b[i])))
+    const view = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect()
+    view.scale = Math.min((canvas.width - 110) / (x1 - x0), (canvas.height - 210) / (y1 - y0), 1)
+    view.offset[0] = 80 / view.scale - x0
+    view.offset[1] = 190 / view.scale - y0
+    app.canvas.setDirty(true, true)
 }"""
 LOADED = """() => [...document.images].every(i => i.complete) &&
     app.graph._nodes.every(n => (n.imgs ?? []).every(i => i.naturalWidth))"""
@@ -37,7 +47,7 @@ def photograph(client, graph: dict, outputs: dict, types: tuple[str, ...] = ()) 
     right, bottom = (max(place[axis] + place[axis + 2] for place in places) for axis in (0, 1))
     client.set_viewport_size({"width": int(right - left) + 240, "height": int(bottom - top) + 320})
     client.wait_for_timeout(500)
-    fit_view(client, BELOW_MENUS)
+    client.evaluate(FIT_VIEW)
     client.wait_for_function(LOADED, timeout=30_000)
     client.wait_for_timeout(1500)  # the pictures are there; until the nodes have grown with them
     left, top, right, bottom = client.evaluate(BOX, list(types))

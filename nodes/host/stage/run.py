@@ -88,7 +88,8 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         memory += f" and {memory_text(size_of_all)} of RAM for the film's pictures"
     inactive = "" if enlarged else " (about the model's native size: Scale Fusion and dilation do not act)"
     before = family.picture_size(*latent["samples"].shape[-2:]) if image is None else image.shape[1:3]
-    show(f"{steps} steps, at least {memory}{inactive}{nothing}{_told_of_a_leap(node, stage, before)}{first_step_text()}")
+    doubts = nothing + _told_of_a_leap(node, stage, before)
+    show(f"{steps} steps, at least {memory}{inactive}{doubts}{first_step_text()}")
     z = _finite(reference(family, vae, stage, latent, image), node, stage, OF_THE_VAE)
     shape = z.shape  # of the film alone
     carried = {k: v for k, v in (latent or {}).items() if k in ("noise_mask", "batch_index", PLACED_ON)}
@@ -104,7 +105,7 @@ def _run_stage(node, model, positive, negative, vae, stage, latent, image, show)
         stage_conditioning(family, conditioning, carried[PLACED_ON], size, enlarged) for conditioning in (positive, negative)
     )
     positive, negative = with_pictures(family, vae, stage, positive, negative)
-    callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, show)
+    callback = with_time_left(latent_preview.prepare_callback(model, steps), steps, lambda text: show(f"{text}{doubts}"))
     samples = comfy.sample.sample_custom(
         model,
         noise,
