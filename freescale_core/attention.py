@@ -75,15 +75,7 @@ def block_attention(q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan, shift: tu
     queries = places.clamp(max=h * w - 1)  # beyond the grid any will do: nobody reads their answers
     out = v.new_empty(len(v), h * w + 1, v.shape[-1])
 
-    def inside(stack: range) -> Tensor:
-        chosen, blocks = slice(stack.start, stack.stop), len(stack)
-        own, seen = queries[chosen].flatten(), keys[chosen].flatten()
-        x, y, z = (
-            rearrange(x.index_select(1, at), "b (n t) c -> (b n) t c", n=blocks) for x, at in ((q, own), (k, seen), (v, seen))
-        )
-        return rearrange(attend(x, y, z, size), "(b n) t c -> b (n t) c", n=blocks)
-
-    for stack, result in in_chunks(range(len(keys)), inside, size, stack_tokens(plan.grid)):
+    for stack, result in attended(q, k, v, queries, keys, size, attend, stack_tokens(plan.grid)):
         put_rows(out, places[stack.start : stack.stop].flatten(), result)
     return out[:, :-1]
 
@@ -132,6 +124,20 @@ def add_rows(total: Tensor, places: Tensor, rows: Tensor) -> None:
             total[:, place] += row
 
 
+def attended(
+    q: Tensor, k: Tensor, v: Tensor, queries: Tensor, keys: Tensor, size: tuple[int, int], attend: Attend, most: float
+) -> Iterator[tuple[range, Tensor]]:
+    """(which of n, answers [B, their queries, C]) of queries [n, t] that attend to keys [n, h·w], at `most` so many tokens at once."""
+
+    def inside(stack: range) -> Tensor:
+        chosen, n = slice(stack.start, stack.stop), len(stack)
+        own, seen = queries[chosen].flatten(), keys[chosen].flatten()
+        x, y, z = (rearrange(x.index_select(1, at), "b (n t) c -> (b n) t c", n=n) for x, at in ((q, own), (k, seen), (v, seen)))
+        return rearrange(attend(x, y, z, size), "(b n) t c -> b (n t) c", n=n)
+
+    return in_chunks(range(len(keys)), inside, size, most)
+
+
 def put_rows(out: Tensor, places: Tensor, rows: Tensor) -> None:
     """out[:, places] = rows; where nobody reads them, places may be alike. MPS has index_copy_ since PyTorch 2.8, and slow."""
     if out.device.type in ("cpu", "cuda", "meta"):
@@ -152,13 +158,7 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], st
     out = torch.empty_like(v)
     for size, corners, lattice in kept_lattices(grid, strides, q.device):
         tokens = corners[:, None] + lattice  # [n, h·w of a sub-grid]
-
-        def inside(stack: range, size: tuple[int, int] = size, tokens: Tensor = tokens) -> Tensor:
-            at, n = tokens[stack.start : stack.stop].flatten(), len(stack)
-            queries, keys, values = (rearrange(x.index_select(1, at), "b (n t) c -> (b n) t c", n=n) for x in (q, k, v))
-            return rearrange(attend(queries, keys, values, size), "(b n) t c -> b (n t) c", n=n)
-
-        for stack, result in in_chunks(range(len(tokens)), inside, size, chunk_tokens(grid)):
+        for stack, result in attended(q, k, v, tokens, tokens, size, attend, chunk_tokens(grid)):
             put_rows(out, tokens[stack.start : stack.stop].flatten(), result)
     return out
 

@@ -17,6 +17,8 @@ from tools.server import Server
 
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 READY = "window.app?.extensionManager?.workflow?.activeWorkflow"  # set last: the graph that the client starts with is loaded
+LAPTOP = 1366, 768  # px of a small window
+READABLE = 0.6  # the classic canvas draws no text at a smaller zoom; newer clients draw it down to 8/14
 LOADERS = "CheckpointLoaderSimple", "UNETLoader", "ImageOnlyCheckpointLoader", "FreeScaleVideoCrafterLoader"  # of a MODEL
 OF_FILMS = "EmptyHunyuanLatentVideo", "SVD_img2vid_Conditioning"  # nodes that make a film's empty latent, of width × height
 FLAGS = [

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from editor import NAMES, SEED_CONTROLS, WIDGETS, models, saved
+from editor import LAPTOP, NAMES, READABLE, SEED_CONTROLS, WIDGETS, models, saved
 from freescale.nodes.host.demo import HAS_TEXT_ALONE
 from safetensors.torch import load_file
 
@@ -10,8 +10,7 @@ from tools.folders import PACK_NAME
 
 ARRANGED = ("Note", "MarkdownNote")  # nodes that only the editor has
 TITLE_HEIGHT = 30  # px above a node's position
-LAPTOP = 1366 * 0.75, (768 - 38) * 0.75  # px: newer clients fit a template's nodes into so much of a small window below its tabs
-READABLE = 0.6  # the classic canvas draws no text at a smaller zoom; newer clients draw it down to 8/14
+FITTED = LAPTOP[0] * 0.75, (LAPTOP[1] - 38) * 0.75  # px: newer clients fit a template's nodes into so much, below the tabs
 FOLDERS = {
     "CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders",
     "ImageOnlyCheckpointLoader": "checkpoints", "DualCLIPLoader": "text_encoders", "VAELoader": "vae", "LoraLoaderModelOnly": "loras",
@@ -121,8 +120,8 @@ def test_nothing_overlaps(comfy, name):
 def test_fits_a_laptop(name):
     """The whole of it, in a zoom at which the client still draws text."""
     lefts, tops, rights, bottoms = zip(*boxes(name)[0])
-    assert (max(rights) - min(lefts)) * READABLE <= LAPTOP[0]
-    assert (max(bottoms) - min(tops)) * READABLE <= LAPTOP[1]
+    assert (max(rights) - min(lefts)) * READABLE <= FITTED[0]
+    assert (max(bottoms) - min(tops)) * READABLE <= FITTED[1]
 
 
 @pytest.mark.parametrize("name", NAMES)

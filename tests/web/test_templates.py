@@ -1,12 +1,23 @@
 """The shared workflows on a small laptop: they open whole and readable, survive a save, and send the right prompt."""
 
 import pytest
-from editor import COMPLAINTS, NAMES, RENDERERS, SAVE, UNKNOWN_NODES, fits_templates, open_client, open_template, saved, values
+from editor import (
+    COMPLAINTS,
+    LAPTOP,
+    NAMES,
+    READABLE,
+    RENDERERS,
+    SAVE,
+    UNKNOWN_NODES,
+    fits_templates,
+    open_client,
+    open_template,
+    saved,
+    values,
+)
 
 from tools.workflows import to_prompt
 
-LAPTOP = 1366, 768
-READABLE = 0.6  # the classic canvas draws no text at a smaller zoom; newer clients draw it down to 8/14
 OUT_OF_SIGHT = """() => {
     const view = app.canvas.ds, { width, height } = app.canvas.canvas.getBoundingClientRect()
     return app.graph._nodes.filter(({ pos, size, flags }) => {
