@@ -127,7 +127,10 @@ def add_rows(total: Tensor, places: Tensor, rows: Tensor) -> None:
 def attended(
     q: Tensor, k: Tensor, v: Tensor, queries: Tensor, keys: Tensor, size: tuple[int, int], attend: Attend, most: float
 ) -> Iterator[tuple[range, Tensor]]:
-    """(which of n, answers [B, their queries, C]) of queries [n, t] that attend to keys [n, h·w], at `most` so many tokens at once."""
+    """(which of the n, answers [B, their queries, C]) of tokens `queries` [n, t] that attend to tokens `keys` [n, h·w].
+
+    At `most` so many tokens are attended to at once.
+    """
 
     def inside(stack: range) -> Tensor:
         chosen, n = slice(stack.start, stack.stop), len(stack)
